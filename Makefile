@@ -1,0 +1,57 @@
+# The two commands: `make read` and `make test`. `make help` lists the rest.
+
+PORT ?= 8000
+ifeq ($(OS),Windows_NT)
+PYTHON ?= python
+BIN := .venv/Scripts
+else
+PYTHON ?= python3
+BIN := .venv/bin
+endif
+PY := $(BIN)/python
+
+.PHONY: help read test book lint lab execute bench lock slug clean .venv
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@$(PYTHON) -c "import re; [print('  make %-12s %s' % m) for m in re.findall(r'^([a-z.%-]+):.*?## (.*)', open('Makefile', encoding='utf-8').read(), re.M)]"
+
+read: book ## set up, build the book and serve it on this machine (PORT=8000)
+	@$(PY) tools/serve.py $(PORT)
+
+test: .venv ## set up and run everything: lint, types, notebooks, tests, browser
+	@$(PY) tools/preflight.py
+	$(MAKE) lint
+	$(PY) -m pytest -n 2 --dist loadfile --nbval book tests
+
+.venv: ## create or update the environment; instant when nothing changed
+	@$(PYTHON) tools/setup_env.py
+
+book: .venv ## build the pages into _build/html, warnings as errors
+	$(BIN)/jupyter-book build . -W -n --keep-going
+
+lint: .venv ## ruff, and mypy in strict mode on the library
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+lab: .venv ## open the chapters in JupyterLab, with live sliders
+	$(BIN)/jupyter lab --notebook-dir=book
+
+execute: .venv ## run the chapters again and store their outputs (CHAPTER=ch06_acgan for one)
+	$(PY) tools/execute.py $(CHAPTER)
+
+bench: .venv ## images a second of a training step, each lever against the textbook step
+	$(PY) -m acgan_lib.bench
+
+train-%: .venv ## train a shipped checkpoint again, for example make train-acgan_fashion
+	$(PY) -m acgan_lib.recipes $*
+
+slug: ## change the repository's public address everywhere: SLUG=owner/name
+	@$(PYTHON) tools/slug.py $(SLUG)
+
+lock: .venv ## pin requirements.in's versions again, with hashes, into requirements.txt
+	$(PY) -m uv pip compile requirements.in -o requirements.txt --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
+
+clean: ## remove the built pages and caches, not the environment
+	rm -rf _build .pytest_cache .mypy_cache .ruff_cache
