@@ -24,7 +24,7 @@ INPUTS = ("requirements.txt", "pyproject.toml", "package-lock.json", "tools/vend
 
 def need(what, command):
     """Stop with one line that says what is missing and the command that installs it."""
-    sys.exit("needed: %s. Install it with: %s" % (what, command))  # noqa: UP031 (old Pythons read it)
+    sys.exit("needed: %s. Install it with: %s" % (what, command))
 
 
 def check_machine():
@@ -71,7 +71,7 @@ def run(*command):
     """Run one step; stop when it fails."""
     done = subprocess.call([str(part) for part in command], cwd=str(ROOT))
     if done != 0:
-        sys.exit("set-up stopped: %s failed" % command[0])  # noqa: UP031
+        sys.exit("set-up stopped: %s failed" % command[0])
 
 
 def pinned_uv():
