@@ -1,4 +1,4 @@
-"""Put data/ into a built wheel, for `pip install git+...`; an editable install reads it in place."""
+"""Put data/ into a built wheel, for `pip install git+...`; an editable install reads it there."""
 
 from typing import Any
 
