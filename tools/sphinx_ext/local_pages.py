@@ -12,10 +12,10 @@ def drop_repeated_scripts(
 ) -> None:
     """Keep the first of equal scripts: an inline `const` that comes twice is a page error."""
     kept: list[Any] = []
-    seen: set[tuple[Any, ...]] = set()
-    for script in context.get("script_files", []):
-        attributes = getattr(script, "attributes", {})
-        key = (str(getattr(script, "filename", script)), attributes.get("body"))
+    seen: set[str] = set()
+    for script in context.get("script_files", ()):
+        # An inline script has a body and no filename.
+        key = script.attributes.get("body") or str(script.filename)
         if key not in seen:
             seen.add(key)
             kept.append(script)
