@@ -227,10 +227,12 @@ def fashion_mnist(
     """
     names = _file_names(split)
     named = root or os.environ.get("ACGAN_DATA")
-    target = Path(named).expanduser() if named else _cache_dir()
-    folders = [target, _DEBIAN, _cache_dir()]
+    folders = [_DEBIAN, _cache_dir()]
+    if named:
+        folders.insert(0, Path(named).expanduser())
     found = _find(names, folders)
     if found is None and download:
+        target = folders[0] if named else _cache_dir()
         _download(target)
         found = _find(names, [target])
     if found is None:
@@ -291,7 +293,7 @@ def _packed_or_not(path: Path) -> Path:
 
 
 def _advice(names: Sequence[str], folders: Sequence[Path]) -> str:
-    searched = ", ".join(str(folder) for folder in dict.fromkeys(folders))
+    searched = ", ".join(str(folder) for folder in folders)
     return (
         f"FashionMNIST's files {names[0]}.gz and {names[1]}.gz are not (both) in any of these "
         f"folders: {searched}. One of these helps:\n"

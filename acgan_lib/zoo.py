@@ -33,13 +33,8 @@ _CLASSES = {
     "Discriminator": "acgan_lib.nets",
     "Judge": "acgan_lib.judge",
 }
-# What a manifest must have for its network to be loaded and listed.
-_FIELDS = frozenset(
-    (
-        "name class kwargs sha256 bytes dtype recipe data seed steps images_seen metrics command "
-        "licence torch"
-    ).split()
-)
+# What a manifest must have for its network to be loaded.
+_NEEDED = frozenset(("name", "class", "kwargs", "sha256", "bytes"))
 
 
 def names(folder: Path | None = None) -> list[str]:
@@ -60,7 +55,7 @@ def manifest(name: str, folder: Path | None = None) -> dict[str, Any]:
         raise ValueError(f"no checkpoint {name!r} in {path.parent}. There are: {there}")
     try:
         fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        missing = _FIELDS - fields.keys()
+        missing = _NEEDED - fields.keys()
         if missing or fields["name"] != name or fields["class"] not in _CLASSES:
             raise KeyError(*sorted(missing) or (fields["name"], fields["class"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
