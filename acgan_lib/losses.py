@@ -1,0 +1,77 @@
+"""The adversarial losses, as pure functions on logits.
+
+Notation: ``a`` is the source logit, so that D says P(S = real | X) = sigmoid(a). Every loss is
+*minimised* and averaged over the batch. ``softplus(a) = log(1 + e^a)`` is used throughout, since
+-log sigmoid(a) = softplus(-a) and -log(1 - sigmoid(a)) = softplus(a) stay finite for any logit,
+where the logarithm of a probability would not.
+
+Sources: Goodfellow et al. 2014 (equation 1 and section 3); Odena, Olah and Shlens 2017
+(equations 2 and 3, called L_S and L_C).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def d_source_real(real_logit: Tensor) -> Tensor:
+    """Return D's loss on real images, -E[log P(S = real | X_real)] (first half of -L_S).
+
+    Args:
+        real_logit: float (n,), D's source logits for real images.
+    """
+    return F.softplus(-_vector(real_logit, "real_logit")).mean()
+
+
+def d_source_fake(fake_logit: Tensor) -> Tensor:
+    """Return D's loss on generated images, -E[log P(S = fake | X_fake)] (second half of -L_S).
+
+    Args:
+        fake_logit: float (n,), D's source logits for generated images.
+    """
+    return F.softplus(_vector(fake_logit, "fake_logit")).mean()
+
+
+def g_source(fake_logit: Tensor, *, saturating: bool = False) -> Tensor:
+    """Return G's source loss.
+
+    The non-saturating form is -E[log P(S = real | X_fake)]. The saturating form is the minimax
+    game taken literally, E[log P(S = fake | X_fake)]: its gradient with respect to the logit is
+    -sigmoid(a), which vanishes while D is sure that the image is fake (Goodfellow et al. 2014,
+    section 3).
+
+    Args:
+        fake_logit: float (n,), D's source logits for generated images.
+        saturating: use the literal form.
+    """
+    logit = _vector(fake_logit, "fake_logit")
+    return -F.softplus(logit).mean() if saturating else F.softplus(-logit).mean()
+
+
+def class_loss(class_logits: Tensor, labels: Tensor) -> Tensor:
+    """Return -E[log P(C = c | X)], one half of -L_C: softmax cross-entropy on logits.
+
+    Args:
+        class_logits: float (n, K), *before* any softmax.
+        labels: int64 (n,), each in [0, K).
+
+    Raises:
+        ValueError: if the shapes do not fit.
+        TypeError: if ``labels`` is not int64.
+    """
+    if class_logits.ndim != 2 or class_logits.shape[:1] != labels.shape:
+        raise ValueError(
+            f"class_logits must be (n, K) and labels (n,), got "
+            f"{tuple(class_logits.shape)} and {tuple(labels.shape)}"
+        )
+    if labels.dtype != torch.int64:
+        raise TypeError(f"labels must be int64, got {labels.dtype}: use labels.long()")
+    return F.cross_entropy(class_logits.float(), labels)
+
+
+def _vector(logit: Tensor, name: str) -> Tensor:
+    if logit.ndim != 1:
+        raise ValueError(f"{name} must have shape (n,), got {tuple(logit.shape)}")
+    return logit.float()  # autocast hands over bfloat16, whose 8 bits are too few for a loss

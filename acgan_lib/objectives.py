@@ -1,0 +1,126 @@
+"""GAN, CGAN and AC-GAN side by side: what each player minimises.
+
+Each function returns an :class:`Objective` of two functions with one signature, so that the
+difference between two objectives is the difference between two models. A step returns its terms
+by name; the loss is their sum. Terms on real and on generated images are kept apart: an average
+over both would hide that one of them has collapsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from acgan_lib.losses import class_loss, d_source_fake, d_source_real, g_source
+
+
+class Batch(NamedTuple):
+    """Images, float (n, C, H, W) in [-1, 1], and their labels, int64 (n,)."""
+
+    images: Tensor
+    labels: Tensor
+
+
+Terms = dict[str, Tensor]
+
+
+class Objective(NamedTuple):
+    """What D and G minimise: each function returns scalar terms whose sum is the loss."""
+
+    name: str
+    d_loss: Callable[[nn.Module, Batch, Batch], Terms]
+    g_loss: Callable[[nn.Module, Batch], Terms]
+
+
+def gan(*, saturating: bool = False) -> Objective:
+    """GAN (Goodfellow et al. 2014): D tells real from generated, labels play no part.
+
+    Args:
+        saturating: let G minimise the literal minimax loss.
+    """
+
+    def d_loss(D: nn.Module, real: Batch, fake: Batch) -> Terms:
+        return {
+            "d_source_real": d_source_real(D(real.images).source_logit),
+            "d_source_fake": d_source_fake(D(fake.images).source_logit),
+        }
+
+    def g_loss(D: nn.Module, fake: Batch) -> Terms:
+        return {"g_source": g_source(D(fake.images).source_logit, saturating=saturating)}
+
+    return Objective("gan", d_loss, g_loss)
+
+
+def cgan(*, saturating: bool = False) -> Objective:
+    """CGAN (Mirza and Osindero 2014): D sees the label too, and judges the pair.
+
+    Args:
+        saturating: let G minimise the literal minimax loss.
+    """
+
+    def d_loss(D: nn.Module, real: Batch, fake: Batch) -> Terms:
+        return {
+            "d_source_real": d_source_real(D(real.images, real.labels).source_logit),
+            "d_source_fake": d_source_fake(D(fake.images, fake.labels).source_logit),
+        }
+
+    def g_loss(D: nn.Module, fake: Batch) -> Terms:
+        source_logit = D(fake.images, fake.labels).source_logit
+        return {"g_source": g_source(source_logit, saturating=saturating)}
+
+    return Objective("cgan", d_loss, g_loss)
+
+
+ClassLossOn = Literal["real+fake", "real", "n+1"]
+
+
+def acgan(
+    *,
+    class_loss_on: ClassLossOn = "real+fake",
+    g_class_weight: float = 1.0,
+    saturating: bool = False,
+) -> Objective:
+    """AC-GAN (Odena et al. 2017): D names the class instead of being told it.
+
+    D maximises L_S + L_C and G maximises L_C - L_S; here both signs are turned, to minimise.
+
+    Args:
+        class_loss_on: the images whose class D learns to name. ``"real+fake"`` is the paper's
+            L_C; ``"real"`` leaves the generated ones out; ``"n+1"`` gives them a class of their
+            own, number K, so that D needs a class head of K + 1 logits.
+        g_class_weight: factor on G's class term (1 in the paper).
+        saturating: let G minimise the literal -L_S.
+
+    Raises:
+        ValueError: if ``class_loss_on`` is none of the three.
+    """
+    if class_loss_on not in ("real+fake", "real", "n+1"):
+        raise ValueError(f"class_loss_on must be 'real+fake', 'real' or 'n+1': {class_loss_on!r}")
+
+    def d_loss(D: nn.Module, real: Batch, fake: Batch) -> Terms:
+        on_real, on_fake = D(real.images), D(fake.images)
+        terms = {
+            "d_source_real": d_source_real(on_real.source_logit),
+            "d_source_fake": d_source_fake(on_fake.source_logit),
+            "d_class_real": class_loss(on_real.class_logits, real.labels),
+        }
+        if class_loss_on == "real+fake":
+            terms["d_class_fake"] = class_loss(on_fake.class_logits, fake.labels)
+        elif class_loss_on == "n+1":
+            last = on_fake.class_logits.shape[1] - 1
+            terms["d_class_fake"] = class_loss(
+                on_fake.class_logits, torch.full_like(fake.labels, last)
+            )
+        return terms
+
+    def g_loss(D: nn.Module, fake: Batch) -> Terms:
+        on_fake = D(fake.images)
+        return {
+            "g_source": g_source(on_fake.source_logit, saturating=saturating),
+            "g_class": g_class_weight * class_loss(on_fake.class_logits, fake.labels),
+        }
+
+    return Objective(f"acgan[{class_loss_on}]", d_loss, g_loss)
