@@ -1,0 +1,174 @@
+"""How each shipped checkpoint was trained: ``python -m acgan_lib.recipes NAME``.
+
+``make train-NAME`` runs this. A run that was stopped goes on where it was (``runs/``). The three
+GANs share networks, budget and seeds, so that the table in chapter 6 compares objectives and
+nothing else; what each seed measured is kept in ``data/results/fashion.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from acgan_lib import metrics, objectives, zoo
+from acgan_lib._paths import data_dir
+from acgan_lib.data import fashion_mnist
+from acgan_lib.judge import BATCH_SIZE, train_judge
+from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
+from acgan_lib.runtime import pick_device, seed_everything
+from acgan_lib.train import CsvHistory, TrainConfig, fit
+
+GAN_STEPS = 6_000
+JUDGE_STEPS = 9_360
+CAS_EPOCHS = 3
+RESULTS = data_dir() / "results" / "fashion.json"
+
+
+def judge_fashion(seed: int, root: str | None, steps: int = JUDGE_STEPS) -> None:
+    """Train the judge on the 60,000 real training images and test it on the 10,000 others."""
+    train, test = fashion_mnist("train", root), fashion_mnist("test", root)
+    judge = train_judge(train, steps=steps, seed=seed, device=pick_device()).cpu()
+    accuracy = metrics.judge_accuracy(judge, test.normalised(), test.labels)
+    print(f"judge_fashion, seed {seed}: test accuracy {accuracy}")
+    zoo.save(
+        "judge_fashion",
+        judge,
+        recipe=str(train_judge.__doc__).split("\n\n")[1],
+        data=train.source,
+        seed=seed,
+        steps=steps,
+        images_seen=steps * BATCH_SIZE,
+        metrics={"test_accuracy": accuracy},
+    )
+
+
+def gan_fashion(model: str, seed: int, root: str | None, steps: int = GAN_STEPS) -> None:
+    """Train ``model`` ("dcgan", "cgan" or "acgan"), measure it, and keep seed 0 in the zoo."""
+    train = fashion_mnist("train", root)
+    config = TrainConfig(seed=seed, lr_g=1e-3, lr_d=1e-3)
+    seed_everything(seed)
+    G, D, objective = networks(model, train.num_classes)
+    device = pick_device()
+    run = Path("runs") / f"{model}_fashion-{seed}"
+    run.mkdir(parents=True, exist_ok=True)
+    history = CsvHistory(run / "history.csv")
+    result = fit(
+        G.to(device), D.to(device), train, objective,
+        steps=steps, config=config, callbacks=[history], run_dir=run,
+    )  # fmt: skip
+    measured = measure(result.G_ema.cpu(), seed, root)
+    for name, estimate in measured.items():
+        print(f"{model}_fashion, seed {seed}: {name} {estimate}")
+    record({"model": model, "seed": seed, "steps": steps, **measured})
+    if seed == 0:
+        zoo.save(
+            f"{model}_fashion",
+            result.G_ema,
+            recipe={"objective": objective.name, **asdict(config)},
+            data=train.source,
+            seed=seed,
+            steps=steps,
+            images_seen=steps * config.batch_size,
+            metrics=measured,
+        )
+
+
+def networks(model: str, num_classes: int) -> tuple[Generator, Discriminator, objectives.Objective]:
+    """Return fresh networks of the fast pair, and the objective, for a model of the book."""
+    if model == "dcgan":
+        return Generator(num_classes=0), Discriminator(), objectives.gan()
+    G = Generator(num_classes=num_classes)
+    if model == "cgan":
+        return G, Discriminator(label_input=num_classes), objectives.cgan()
+    if model == "acgan":
+        return G, Discriminator(class_head=num_classes), objectives.acgan()
+    raise ValueError(f"model must be 'dcgan', 'cgan' or 'acgan', got {model!r}")
+
+
+def measure(G: ConditionalGenerator, seed: int, root: str | None) -> dict[str, metrics.Estimate]:
+    """Measure a FashionMNIST generator with the shipped judge, against the 10,000 test images.
+
+    Frechet judge distance, and, if G knows classes, judge accuracy, same-class MS-SSIM and
+    CAS. 10,000 samples, unranked; 60,000 to train the classifier of CAS.
+    """
+    judge = zoo.load("judge_fashion")
+    test = fashion_mnist("test", root)
+    x_test = test.normalised()
+    classes = max(G.num_classes, 1)
+    x, y = metrics.sample(G, 10_000 // classes, seed=seed)
+    measured = {"frechet_judge_distance": metrics.frechet_judge_distance(judge, x, x_test)}
+    if G.num_classes:
+        measured["judge_accuracy"] = metrics.judge_accuracy(judge, x, y)
+        measured["ms_ssim"] = metrics.ms_ssim_mean(metrics.ms_ssim_diversity(x, y))
+        x_cas, y_cas = metrics.sample(G, 60_000 // classes, seed=seed + 1_000)
+        measured["cas"] = metrics.cas(
+            x_cas, y_cas, x_test, test.labels, seed=seed, epochs=CAS_EPOCHS, device=pick_device()
+        )
+    return measured
+
+
+def real_fashion(seed: int, root: str | None) -> None:
+    """Put real images through the same measures: training images in the generator's place."""
+    judge = zoo.load("judge_fashion")
+    train, test = fashion_mnist("train", root), fashion_mnist("test", root)
+    x_test = test.normalised()
+    part = train.per_class(1_000, seed)
+    diversity = metrics.ms_ssim_diversity(part.normalised(), part.labels)
+    measured = {
+        "frechet_judge_distance": metrics.frechet_judge_distance(judge, part.normalised(), x_test),
+        "judge_accuracy": metrics.judge_accuracy(judge, x_test, test.labels),
+        "ms_ssim": metrics.ms_ssim_mean(diversity),
+        "cas": metrics.cas(
+            train.normalised(), train.labels, x_test, test.labels,
+            seed=seed, epochs=CAS_EPOCHS, device=pick_device(),
+        ),
+    }  # fmt: skip
+    for name, estimate in measured.items():
+        print(f"real images, seed {seed}: {name} {estimate}")
+    record({"model": "real", "seed": seed, "steps": 0, **measured})
+
+
+def record(row: dict[str, Any], path: Path = RESULTS) -> None:
+    """Put a row into the results, in place of one of the same model and seed."""
+    rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    row = {k: v._asdict() if isinstance(v, metrics.Estimate) else v for k, v in row.items()}
+    rows = [r for r in rows if (r["model"], r["seed"]) != (row["model"], row["seed"])] + [row]
+    rows.sort(key=lambda r: (r["model"], r["seed"]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def main() -> None:
+    """Run one recipe from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m acgan_lib.recipes", description=__doc__)
+    parser.add_argument(
+        "name",
+        choices=["judge_fashion", "dcgan_fashion", "cgan_fashion", "acgan_fashion", "real_fashion"],
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, help="fewer steps than the recipe's, to try it out")
+    parser.add_argument("--root", help="folder with FashionMNIST's four files")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    extra = {"steps": arguments.steps} if arguments.steps else {}
+    if arguments.name == "judge_fashion":
+        judge_fashion(arguments.seed, arguments.root, **extra)
+    elif arguments.name == "real_fashion":
+        real_fashion(arguments.seed, arguments.root)
+    else:
+        model = arguments.name.removesuffix("_fashion")
+        gan_fashion(model, arguments.seed, arguments.root, **extra)
+
+
+if __name__ == "__main__":
+    main()
