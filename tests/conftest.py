@@ -28,4 +28,4 @@ def tracked() -> list[Path]:
         capture_output=True,
         text=True,
     ).stdout
-    return [Path(name) for name in sorted(set(listed.split("\0"))) if name and (ROOT / name).is_file()]
+    return [Path(name) for name in sorted(set(listed.split("\0"))) if (ROOT / name).is_file()]
