@@ -444,7 +444,9 @@ def stand_in(files: Files, fail_after: int | None = None) -> SimpleNamespace:
 def test_a_download_fills_only_the_gaps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision.datasets", stand_in(tiny_files()))
     raw = tmp_path / "mine" / "FashionMNIST" / "raw"
-    pack(raw, {"train-images-idx3-ubyte": tiny_files()["train-images-idx3-ubyte"]})
+    raw.mkdir(parents=True)
+    mine = gzip.compress(tiny_files()["train-images-idx3-ubyte"], compresslevel=1, mtime=1)
+    (raw / "train-images-idx3-ubyte.gz").write_bytes(mine)  # right, and packed another way
     (raw / "notes.txt").write_text("mine")
     before = everything_in(tmp_path)
     assert len(fashion_mnist(root=tmp_path / "mine", download=True)) == 20
@@ -706,6 +708,16 @@ def test_photographs_stand_upright(tmp_path: Path) -> None:
     image = image_folder(tmp_path, size=16, channels=1).images[0, 0]
     assert image[0].max() == 0
     assert image[-1].min() == 255
+
+
+def test_a_large_jpeg_is_read_like_any_other_image(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (12, 18, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).resize((900, 600), Image.Resampling.BICUBIC)
+    save(image, tmp_path / "a" / "1.jpg", quality=95)
+    save(image, tmp_path / "a" / "2.png")
+    jpeg, png = image_folder(tmp_path, size=16).images.long()
+    assert (jpeg - png).abs().max() <= 2
+    assert png.float().std() > 30, "the picture must have something in it to get wrong"
 
 
 def truncated_jpeg() -> bytes:
