@@ -233,6 +233,8 @@ PACKED = gzip.compress(GOOD, mtime=0)
         ("a", GOOD[:9], "ends within its header"),
         ("a", b"", "not an idx file"),
         ("a", b"\0\0\x0d\x03" + GOOD[4:], "not an idx file of bytes"),
+        ("a", b"\0\0\x08\0x", "not an idx file of bytes"),  # no axis, one value
+        ("a", b"\0\0\x08\x05" + b"\0\0\0\x01" * 5 + b"x", "not an idx file of bytes"),
         ("a", PACKED, "not an idx file of bytes: it starts with '1f 8b"),
         ("a", idx(np.zeros((0, 3), dtype=np.uint8)), "promises 0 x 3"),
         ("a.gz", PACKED[:-9], "truncated or damaged"),
