@@ -224,6 +224,7 @@ def nan_network() -> nn.Module:
         ("one", nn.Linear(2, 2), {}, "model must be one of Generator"),
         ("one", nan_network(), {}, "not finite, in to_image.weight"),
         ("one", small_generator(), {"kwargs": {"width": 8}}, "do not fit Generator"),
+        ("one", Discriminator(width=4, class_head=3), {"kwargs": {"width": 4}}, "do not fit Disc"),
         ("one", Generator(width=96), {"kwargs": {"width": 96}}, "make it narrower"),
         ("one", small_generator(), {"metrics": {"loss": float("nan")}}, "not JSON compliant"),
     ],
