@@ -112,7 +112,7 @@ def slow_ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
 def test_ms_ssim_equals_a_slow_float64_reference(side: int) -> None:
     a = noise(4, 1, side, side, seed=1, dtype=torch.float64)
     b = (0.8 * a + 0.3 * noise(4, 1, side, side, seed=2, dtype=torch.float64)).clamp(-1, 1)
-    want = [slow_ms_ssim(p[0], q[0]) for p, q in zip((a.numpy() + 1) / 2, (b.numpy() + 1) / 2)]
+    want = [slow_ms_ssim(*pair) for pair in ((torch.cat([a, b], 1) + 1) / 2).numpy()]
     got = metrics.ms_ssim(a, b)
     assert min(want) > 0.05
     assert max(want) < 0.999
@@ -383,6 +383,25 @@ def test_frechet_judge_distance_interval_holds_the_value_expected_at_this_n(
     assert narrowest < width < widest
 
 
+def test_frechet_judge_distance_resamples_within_classes_when_told_to() -> None:
+    """Sets with fixed class shares vary less; the interval must say so, and neither too much."""
+    y = torch.arange(150) % 2
+    values, widths, naive = [], [], []
+    for seed in range(20):
+        a, b = torch.randn(2, 150, 1, 4, 4, generator=torch.Generator().manual_seed(seed))
+        a, b = a + 4 * y.view(-1, 1, 1, 1), b + 1 + 4 * y.view(-1, 1, 1, 1)
+        e = metrics.frechet_judge_distance(Pixels(), a, b, y_a=y, y_b=y, resamples=20)
+        plain = metrics.frechet_judge_distance(Pixels(), a, b, resamples=20)
+        assert e.value == plain.value
+        values.append(e.value)
+        widths.append(e.high - e.low)
+        naive.append(plain.high - plain.low)
+    assert 0.7 < np.mean(widths) / (2 * 1.96 * np.std(values, ddof=1)) < 1.5
+    assert np.mean(naive) > 2 * np.mean(widths)
+    with pytest.raises(ValueError, match=r"\(150,\)"):
+        metrics.frechet_judge_distance(Pixels(), a, b, y_a=y[:9])
+
+
 # --- the judge and CAS -------------------------------------------------------------------------
 
 
@@ -410,7 +429,7 @@ def test_train_judge_learns_repeats_and_leaves_the_random_state_alone() -> None:
     data = bars(96, seed=0)
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
-    judge = train_judge(data, steps=12, seed=1)
+    judge = train_judge(data, steps=8, seed=1)
     assert torch.equal(before, torch.random.get_rng_state())
     assert not judge.training
     test = bars(60, seed=9)

@@ -64,7 +64,14 @@ def _covariance(x: Tensor) -> Tensor:
 
 
 def frechet_judge_distance(
-    judge: Judge, x_a: Tensor, x_b: Tensor, *, resamples: int = 50, seed: int = 0
+    judge: Judge,
+    x_a: Tensor,
+    x_b: Tensor,
+    *,
+    y_a: Tensor | None = None,
+    y_b: Tensor | None = None,
+    resamples: int = 50,
+    seed: int = 0,
 ) -> Estimate:
     """Return the Frechet distance of the judge's 128 features of two image sets.
 
@@ -79,6 +86,10 @@ def frechet_judge_distance(
         judge: a module with features(x) of shape (n, F).
         x_a: images, float (n, C, H, W) in [-1, 1].
         x_b: images, float (m, C, H, W) in [-1, 1].
+        y_a: classes, int64 (n,), if x_a was drawn with a fixed number of images of each class, as
+            `sample` and FashionMNIST's files are. Its resamples then keep those numbers; without
+            it, the interval counts a chance in the classes' shares that was never taken.
+        y_b: classes of x_b, likewise.
         resamples: number of bootstrap resamples.
         seed: fixes them.
 
@@ -86,18 +97,29 @@ def frechet_judge_distance(
         Estimate >= 0, in squared feature units; n is the smaller set's number of images.
 
     Raises:
-        ValueError: as frechet_distance.
+        ValueError: as frechet_distance, and if labels and images differ in number.
     """
+    for x, y in ((x_a, y_a), (x_b, y_b)):
+        if y is not None and y.shape != (len(x),):
+            raise ValueError(f"labels must have shape ({len(x)},), not {tuple(y.shape)}")
     a, b = (_checked(in_batches(judge, judge.features, x)) for x in (x_a, x_b))
     value = frechet_distance(a, b)
     generator = torch.Generator().manual_seed(seed)
     draws = np.array(
-        [_distance(_resample(a, generator), _resample(b, generator)) for _ in range(resamples)]
+        [
+            _distance(_resample(a, y_a, generator), _resample(b, y_b, generator))
+            for _ in range(resamples)
+        ]
     )
     # Half the width from the standard deviation: it needs far fewer resamples than tail quantiles.
     half = 1.96 * float(draws.std(ddof=1))
     return Estimate(value, max(value - half, 0.0), value + half, min(len(a), len(b)))
 
 
-def _resample(x: Tensor, generator: torch.Generator) -> Tensor:
-    return x[torch.randint(len(x), (len(x),), generator=generator)]
+def _resample(x: Tensor, y: Tensor | None, generator: torch.Generator) -> Tensor:
+    """Draw len(x) rows with replacement; within each class, if classes are given."""
+    if y is None:
+        return x[torch.randint(len(x), (len(x),), generator=generator)]
+    strata = [torch.nonzero(y.cpu() == k).flatten() for k in sorted(set(y.tolist()))]
+    rows = [r[torch.randint(len(r), (len(r),), generator=generator)] for r in strata]
+    return x[torch.cat(rows)]
