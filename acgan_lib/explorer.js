@@ -2,7 +2,10 @@
 // render(request) -> Promise<frame>, frame = {n, h, w, c, data: base64 of n*h*w*c bytes}.
 // A Python kernel is the engine here. Nothing in this file fetches anything.
 
-let counter = 0; // gives ids that are unique on the page
+// Ids unique on the page, where every widget runs its own copy of this module.
+const own = Math.random().toString(36).slice(2);
+let counter = 0;
+const newId = () => `acgan-${own}-${counter++}`;
 
 /** An element with attributes (on... are listeners, true/false toggle) and children. */
 function h(tag, attributes = {}, ...children) {
@@ -21,7 +24,7 @@ const percent = (t) => `${Math.round(t * 100)} %`;
 
 /** A labelled range input that shows its value; `set` moves it without calling `changed`. */
 function slider(label, { min, max, step, value, show, changed, axis = "" }) {
-  const id = `acgan-${counter++}`;
+  const id = newId();
   const output = h("output", { for: id });
   const input = h("input", {
     id, type: "range", min, max, step, value,
@@ -42,7 +45,7 @@ function slider(label, { min, max, step, value, show, changed, axis = "" }) {
 
 /** A labelled native menu of names. */
 function menu(label, names, value, changed) {
-  const id = `acgan-${counter++}`;
+  const id = newId();
   const select = h("select", {
     id, "data-lm-suppress-shortcuts": "true", onchange: () => changed(select.selectedIndex),
   }, ...names.map((name) => h("option", {}, name)));
@@ -107,8 +110,8 @@ function pad(reach, changed) {
 /** A picture with its caption; `draw` takes picture i of a frame, `copy` another canvas. */
 function picture([height, width], caption = "") {
   const canvas = h("canvas", { width, height, role: "img", "aria-label": caption });
-  const words = h("figcaption", {}, caption);
-  const node = h("figure", {}, canvas, words);
+  const words = h("div", { class: "words" }, caption);
+  const node = h("div", { class: "pic" }, canvas, words);
   const context = canvas.getContext("2d");
   return {
     node, canvas,
@@ -138,8 +141,6 @@ async function decode(base64) {
 /** The engine behind a live kernel: one message out, one message back, matched by id. */
 function kernelEngine(model) {
   const waiting = new Map();
-  const name = Math.random().toString(36).slice(2);
-  let count = 0;
   const heard = (message) => {
     const call = waiting.get(message.id);
     if (!call) return;
@@ -151,7 +152,7 @@ function kernelEngine(model) {
   model.on("msg:custom", heard);
   return {
     render(request) {
-      const id = `${name}-${count++}`;
+      const id = newId();
       return new Promise((resolve, reject) => {
         waiting.set(id, { resolve, reject });
         model.send({ id, request });
@@ -259,16 +260,16 @@ function generatorFace(model, root) {
     },
   }));
   const seed = h("output", {}, start.seed);
-  const row = h("div", { class: "row" });
+  const bar = h("div", { class: "bar" });
   const menus = {};
   for (const [key, label] of [["label", "Class"], ["a", "From"], ["b", "To"]]) {
     if (!(key in start)) continue;
     menus[key] = menu(label, classes, start[key], (i) => change({ [key]: i }));
-    row.append(menus[key].node);
+    bar.append(menus[key].node);
   }
   const mix = "t" in start && slider("Mix", { min: 0, max: 1, step: 0.01, value: start.t,
     show: percent, changed: (t) => change({ t }) });
-  row.append(button("New z", () => change({ seed: state.seed + 1 })));
+  bar.append(button("New z", () => change({ seed: state.seed + 1 })));
   if (kind === "explorer") {
     const pin = button("Pin and compare", () => {
       const on = pin.getAttribute("aria-pressed") !== "true";
@@ -281,9 +282,9 @@ function generatorFace(model, root) {
         `Pinned. ${describe(r)}`);
       pics.prepend(pinned.node);
     }, { "aria-pressed": "false" });
-    row.append(pin);
+    bar.append(pin);
   }
-  row.append(button("Reset", () => {
+  bar.append(button("Reset", () => {
     knobs.forEach((k, i) => k.set(start.coords[i]));
     if (plane) plane.set(start.coords[0], start.coords[1]);
     if (mix) mix.set(start.t);
@@ -295,7 +296,7 @@ function generatorFace(model, root) {
     ...knobs.map((k) => k.node));
   const stage = h("div", { class: "stage" }, pics, ...(plane ? [plane.node] : []),
     ...(mix || many ? [controls] : []));
-  root.append(row, stage, status, live);
+  root.append(bar, stage, status, live);
   root.style.setProperty("--k", Math.min(pictures.length, 10));
   root.style.setProperty("--half", Math.min(Math.ceil(pictures.length / 2), 5));
   if (plane) plane.set(start.coords[0], start.coords[1]);
@@ -339,9 +340,9 @@ function generatorFace(model, root) {
         strip.append(p.node);
       }
       strip.style.setProperty("--n", spec.strip);
-      strip.setAttribute("data-what", kind === "mix" ? `${classes[start.b]}, share`
+      strip.setAttribute("data-what", kind === "mix" ? `Share of ${classes[start.b]}`
         : "Along direction 1");
-      stage.after(strip);
+      status.after(strip);
     });
   }
   ask({ ...state }); // a kernel, wherever it is, answers this and wakes the controls
@@ -399,7 +400,7 @@ function scrubberFace(model, root) {
   heads.style.setProperty("--n", columns);
   const film = h("div", { class: "film" }, ...(labels.length ? [heads] : []), canvas);
   film.style.maxWidth = `${Math.max(2, Math.min(3, Math.floor(720 / canvas.width))) * canvas.width}px`;
-  root.append(h("div", { class: "row" }, play, knob.node), film, live);
+  root.append(h("div", { class: "bar" }, play, knob.node), film, live);
   decode(model.get("still")).then((image) => { sheet = image; show(Number(knob.input.value)); });
   return () => { clearInterval(timer); clearTimeout(announce); };
 }

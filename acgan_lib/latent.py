@@ -71,9 +71,7 @@ def slerp(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
     return torch.where(t == 0, a, torch.where(t == 1, b, arc))
 
 
-def walk(
-    z0: Tensor, z1: Tensor, steps: int, kind: Literal["slerp", "linear"] = "slerp"
-) -> Tensor:
+def walk(z0: Tensor, z1: Tensor, steps: int, kind: Literal["slerp", "linear"] = "slerp") -> Tensor:
     """``steps`` evenly spaced latent vectors from ``z0`` to ``z1``, both (d,) -> (steps, d)."""
     if kind not in ("slerp", "linear"):
         raise ValueError(f"kind must be 'slerp' or 'linear', not {kind!r}")
@@ -133,7 +131,7 @@ def class_swap(G: nn.Module, z: Tensor, classes: Sequence[int] | None = None) ->
         raise ValueError("classes must name at least one class")
     y = torch.tensor(chosen, dtype=torch.int64)
     images = generate(G, z.repeat_interleave(len(y), dim=0), y.repeat(len(z)))
-    return images.unflatten(0, (len(z), len(y)))
+    return images.view(len(z), len(y), *images.shape[1:])
 
 
 def class_mix(G: nn.Module, z: Tensor, a: int, b: int, steps: int) -> Tensor:
@@ -145,7 +143,7 @@ def class_mix(G: nn.Module, z: Tensor, a: int, b: int, steps: int) -> Tensor:
         raise ValueError(f"steps must be at least 2 (both classes), not {steps}")
     w = mix_weights(_class_count(G), a, b, torch.linspace(0, 1, steps))
     images = generate_mixed(G, z.repeat_interleave(steps, dim=0), w.repeat(len(z), 1))
-    return images.unflatten(0, (len(z), steps))
+    return images.view(len(z), steps, *images.shape[1:])
 
 
 def mix_weights(num_classes: int, a: int, b: int, t: Tensor) -> Tensor:
@@ -183,7 +181,8 @@ def principal_directions(G: nn.Module, k: int, latent_dim: int | None = None) ->
     weight = layer.weight.detach()[:, :d].to("cpu", torch.float64)
     directions = torch.linalg.svd(weight, full_matrices=False).Vh[:k]
     largest = directions.abs().argmax(dim=1, keepdim=True)
-    return (directions * directions.gather(1, largest).sign()).float()
+    signed: Tensor = directions * directions.gather(1, largest).sign()
+    return signed.float()
 
 
 def _same_shape(a: Tensor, b: Tensor) -> None:
@@ -195,7 +194,8 @@ def _perpendicular(u: Tensor) -> Tensor:
     """A unit vector at right angles to each unit vector of u (..., d); zero where d = 1."""
     axis = torch.zeros_like(u).scatter_(-1, u.abs().argmin(dim=-1, keepdim=True), 1.0)
     axis = axis - (axis * u).sum(dim=-1, keepdim=True) * u
-    return axis / axis.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(u.dtype).tiny)
+    length: Tensor = axis.norm(dim=-1, keepdim=True)
+    return axis / length.clamp_min(torch.finfo(u.dtype).tiny)
 
 
 def _class_count(G: nn.Module) -> int:

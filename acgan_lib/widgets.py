@@ -32,10 +32,19 @@ STRIP = 7  # pictures in a still strip: enough to see a move, about 5 KB
 HERE = Path(__file__).parent
 
 
+def _compact(path: Path) -> str:
+    """A script or style sheet without indentation and whole-line comments.
+
+    Each widget that a notebook saves carries its own copy.
+    """
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith(("//", "/**")))
+
+
 def enable_colab() -> bool:
     """Let Colab show third-party widgets; True there, and elsewhere False and nothing done."""
     try:
-        from google.colab import output  # type: ignore[import-not-found, unused-ignore]
+        from google.colab import output  # type: ignore
     except ImportError:
         return False
     output.enable_custom_widget_manager()
@@ -45,8 +54,8 @@ def enable_colab() -> bool:
 class _Face(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
     """What every widget here shares: the front end, its fixed facts and a short repr."""
 
-    _esm = HERE / "explorer.js"
-    _css = HERE / "explorer.css"
+    _esm = _compact(HERE / "explorer.js")
+    _css = _compact(HERE / "explorer.css")
     spec = traitlets.Dict().tag(sync=True)  # what the front end needs to know, once
     still = traitlets.Unicode().tag(sync=True)  # base64 PNG, pictures side by side or an atlas
 
@@ -397,7 +406,9 @@ def _png(images: Tensor, across: int) -> str:
     down = math.ceil(n / across)
     sheet = torch.zeros(down * across, c, h, w, dtype=torch.uint8)
     sheet[:n] = pixels
-    sheet = sheet.view(down, across, c, h, w).permute(0, 3, 1, 4, 2).reshape(down * h, across * w, c)
+    sheet = (
+        sheet.view(down, across, c, h, w).permute(0, 3, 1, 4, 2).reshape(down * h, across * w, c)
+    )
     buffer = io.BytesIO()
     Image.fromarray(sheet.squeeze(2).numpy() if c == 1 else sheet.numpy()).save(
         buffer, "PNG", optimize=True

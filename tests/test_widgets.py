@@ -1,0 +1,284 @@
+"""The widgets' Python half: the same request gives the same picture, and G stays as it was.
+
+The front end is driven in a real JupyterLab by test_lab.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from acgan_lib import latent, nets, widgets
+
+K = 3
+
+
+def generator(num_classes: int = K, channels: int = 1) -> nets.Generator:
+    torch.manual_seed(0)
+    return nets.Generator(latent_dim=8, num_classes=num_classes, channels=channels, width=4)
+
+
+def ask(widget: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """Send what the front end would, and return the reply."""
+    replies: list[dict[str, Any]] = []
+    widget.send = lambda content, buffers=None: replies.append(content)
+    widget._handle_custom_msg({"id": "x-1", "request": request}, [])
+    assert len(replies) == 1
+    assert replies[0]["id"] == "x-1"
+    return replies[0]
+
+
+def pixels(frame: dict[str, Any]) -> Tensor:
+    """A frame as uint8 (n, C, H, W)."""
+    raw = np.frombuffer(base64.b64decode(frame["data"]), np.uint8)
+    shape = (frame["n"], frame["h"], frame["w"], frame["c"])
+    return torch.from_numpy(raw.copy()).view(shape).permute(0, 3, 1, 2)
+
+
+def png(widget: widgets._Face) -> Tensor:
+    """A widget's still picture as uint8 (H, W) or (H, W, 3)."""
+    return torch.from_numpy(np.array(Image.open(io.BytesIO(base64.b64decode(widget.still)))))
+
+
+def shades(images: Tensor) -> Tensor:
+    return ((images + 1) * 127.5).round().to(torch.uint8)
+
+
+def test_explorer_answers_with_the_picture_of_the_request() -> None:
+    G = generator()
+    widget = widgets.LatentExplorer(G, directions=2, seed=4)
+    coords = [1.5, -0.5]
+    z = torch.randn(8, generator=torch.Generator().manual_seed(7))
+    z = z + torch.tensor(coords) @ latent.principal_directions(G, 2)
+    expected = latent.generate(G, z[None], torch.tensor([2]))
+    reply = ask(widget, {"seed": 7, "coords": coords, "label": 2})
+    assert torch.equal(pixels(reply["frame"]), shades(expected))
+    torch.testing.assert_close(widget.z, z)
+    assert torch.equal(widget.image(), expected[0])
+    assert widget.request == {"seed": 7, "coords": coords, "label": 2}
+
+
+def test_before_any_request_the_widget_shows_its_seed() -> None:
+    widget = widgets.LatentExplorer(generator(), seed=4, label=1)
+    z = torch.randn(8, generator=torch.Generator().manual_seed(4))
+    assert torch.equal(widget.z, z)
+    assert torch.equal(widget.image(), latent.generate(widget.G, z[None], torch.tensor([1]))[0])
+
+
+def test_explorer_of_a_generator_without_classes() -> None:
+    widget = widgets.LatentExplorer(generator(num_classes=0))
+    assert "label" not in widget.spec["start"]
+    assert ask(widget, {"seed": 0, "coords": [0.0] * 4})["frame"]["n"] == 1
+
+
+def test_swap_is_one_z_under_every_class() -> None:
+    G = generator()
+    widget = widgets.ClassSwap(G, seed=2)
+    reply = ask(widget, {"seed": 2, "coords": [0.5, 0.0]})
+    assert torch.equal(pixels(reply["frame"]), shades(latent.class_swap(G, widget.z[None])[0]))
+    assert widget.image().shape == (K, 1, 32, 32)
+    assert widget.image()[0].ne(widget.image()[1]).any()
+
+
+def test_mix_weighs_the_classes_by_t() -> None:
+    G = generator()
+    widget = widgets.ClassMix(G, 0, 2, seed=2)
+    reply = ask(widget, {"seed": 2, "coords": [], "t": 0.25, "a": 0, "b": 2})
+    expected = G.eval().from_weights(widget.z[None], torch.tensor([[0.75, 0.0, 0.25]]))
+    assert torch.equal(pixels(reply["frame"])[0], shades(expected.detach())[0])
+    ends = latent.class_swap(G, widget.z[None], [0, 2])[0]
+    torch.testing.assert_close(widget.render(widget.request)[1:], ends)
+
+
+def test_the_still_strip_holds_the_start() -> None:
+    """A page without a kernel draws the explorer's middle, the whole row, both ends of the mix."""
+    G = generator(channels=3)
+    explorer = widgets.LatentExplorer(G, seed=1)
+    middle = widgets.STRIP // 2
+    start = shades(explorer.image()).permute(1, 2, 0)
+    assert torch.equal(png(explorer)[:, 32 * middle : 32 * middle + 32], start)
+    swap = widgets.ClassSwap(G, seed=1)
+    assert torch.equal(png(swap), torch.cat([*shades(swap.image())], dim=2).permute(1, 2, 0))
+    mix = widgets.ClassMix(G, 0, 1, seed=1)
+    ends = shades(mix.render({**mix.request, "t": 0.0})).permute(0, 2, 3, 1)
+    assert torch.equal(png(mix)[:, :32], ends[0])
+    assert torch.equal(png(mix)[:, -32:], ends[2])
+
+
+def test_frames_keep_the_end_points_and_round() -> None:
+    levels = torch.tensor([-1.0, -0.999, 0.0, 0.5, 1.0, 1.3]).view(1, 1, 1, 6)
+    assert pixels(widgets.encode(levels)).flatten().tolist() == [0, 0, 128, 191, 255, 255]
+    colour = torch.rand(2, 3, 4, 5) * 2 - 1
+    assert torch.equal(pixels(widgets.encode(colour)), shades(colour))
+
+
+def test_generator_keeps_its_mode_and_its_running_statistics() -> None:
+    G = generator().train()
+    before = {name: value.clone() for name, value in G.state_dict().items()}
+    ask(widgets.LatentExplorer(G), {"seed": 1, "coords": [0.0] * 4, "label": 0})
+    assert all(module.training for module in G.modules())
+    assert all(torch.equal(before[name], value) for name, value in G.state_dict().items())
+
+
+def test_widgets_leave_the_global_random_state_alone() -> None:
+    torch.manual_seed(11)
+    expected = torch.rand(1)
+    G = generator()
+    torch.manual_seed(11)
+    widgets.ClassSwap(G).image()
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_generator_on_a_gpu() -> None:
+    G = generator().cuda()
+    widget = widgets.ClassMix(G, 0, 1)
+    assert ask(widget, {**widget.request, "t": 0.5})["frame"]["n"] == 3
+    assert next(G.parameters()).is_cuda
+    assert widget.image().device.type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"label": 3}, r"label must be a class in 0\.\.2, not 3"),
+        ({"label": -1}, "label must be"),
+        ({"coords": [1.0]}, "coords must be 4 finite numbers"),
+        ({"coords": [float("nan"), 0, 0, 0]}, "coords must be"),
+        ({"seed": "?"}, "invalid literal"),
+    ],
+)
+def test_a_bad_request_is_answered_and_changes_nothing(part: dict[str, Any], message: str) -> None:
+    widget = widgets.LatentExplorer(generator())
+    before = widget.request
+    with pytest.raises(ValueError, match=message):
+        widget.render({**before, **part})
+    reply = ask(widget, {**before, **part})
+    assert reply["error"].startswith("ValueError: ")
+    assert "frame" not in reply
+    assert widget.request == before
+
+
+def test_what_the_generator_raises_reaches_the_reader() -> None:
+    class Broken(nn.Module):
+        latent_dim, num_classes, broken = 8, 2, False
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.project = nn.Linear(8, 4)
+
+        def forward(self, z: Tensor, y: Tensor) -> Tensor:
+            if self.broken:
+                raise RuntimeError("the lights are out")
+            return torch.zeros(len(z), 1, 4, 4)
+
+    widget = widgets.LatentExplorer(Broken())
+    widget.G.broken = True
+    assert ask(widget, widget.request)["error"] == "RuntimeError: the lights are out"
+
+
+class Plain(nn.Module):
+    """Any reader's G: no attributes, no classes known, a picture of the wrong shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 4)
+
+    def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
+        return self.layer(z)
+
+
+def test_errors_name_the_argument() -> None:
+    G = generator()
+    with pytest.raises(TypeError, match="pass num_classes"):
+        widgets.LatentExplorer(Plain(), latent_dim=8)
+    with pytest.raises(TypeError, match="pass latent_dim"):
+        widgets.LatentExplorer(Plain(), num_classes=2)
+    with pytest.raises(ValueError, match="must return images of shape"):
+        widgets.LatentExplorer(Plain(), latent_dim=8, num_classes=2)
+    with pytest.raises(TypeError, match="from_weights"):
+        widgets.ClassMix(Plain(), latent_dim=8, num_classes=2)
+    with pytest.raises(ValueError, match="no classes"):
+        widgets.ClassSwap(generator(num_classes=0))
+    with pytest.raises(ValueError, match="class_names has 2 names, but G has 3"):
+        widgets.ClassSwap(G, class_names=["a", "b"])
+    with pytest.raises(ValueError, match="a must be one of"):
+        widgets.ClassMix(G, "Trouser")
+    with pytest.raises(ValueError, match="t must lie"):
+        widgets.ClassMix(G, t=1.5)
+    with pytest.raises(ValueError, match=r"directions must be of shape \(k, 8\)"):
+        widgets.LatentExplorer(G, directions=torch.zeros(2, 7))
+    with pytest.raises(ValueError, match="reach"):
+        widgets.LatentExplorer(G, reach=0)
+
+
+def test_class_names_are_given_or_the_generators_own_or_numbers() -> None:
+    G = generator()
+    assert widgets.ClassSwap(G).class_names == ("class 0", "class 1", "class 2")
+    G.class_names = ("x", "y", "z")
+    assert widgets.ClassMix(G, "z", "x").request["a"] == 2
+    assert widgets.ClassSwap(G, class_names=["p", "q", "r"]).spec["classes"] == ["p", "q", "r"]
+
+
+def test_repr_is_short_stable_and_what_the_notebook_stores() -> None:
+    widget = widgets.LatentExplorer(generator())
+    text = "LatentExplorer(G=Generator, latent_dim=8, classes=3, seed=0)"
+    assert repr(widget) == text
+    bundle = widget._repr_mimebundle_()
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert data["text/plain"] == text
+
+
+def test_saved_state_is_small() -> None:
+    """A notebook stores every widget's traits, front end included."""
+    for widget in (widgets.LatentExplorer(generator()), widgets.ClassSwap(generator())):
+        state = widget.get_state()
+        assert len(state["_esm"]) < 16_000
+        assert len(state["_css"]) < 8_000
+        assert len(state["still"]) < 12_000
+        assert not any(isinstance(value, bytes) for value in state.values())
+
+
+def frames(count: int = 3, n: int = 4, channels: int = 1) -> list[tuple[int, Tensor]]:
+    g = torch.Generator().manual_seed(0)
+    shape = (n, channels, 5, 6)
+    return [(100 * i, torch.randint(256, shape, generator=g).to(torch.uint8)) for i in range(count)]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_scrubber_holds_every_picture_bit_for_bit(channels: int) -> None:
+    given = frames(channels=channels)
+    widget = widgets.Scrubber(given, columns=2)
+    sheet, across = png(widget), widget.spec["across"]
+    for f, (_, images) in enumerate(given):
+        for i, image in enumerate(images):
+            row, column = divmod(f * 4 + i, across)
+            cell = sheet[row * 5 : row * 5 + 5, column * 6 : column * 6 + 6]
+            assert torch.equal(cell.view(5, 6, channels), image.permute(1, 2, 0))
+    assert widget.spec["steps"] == [0, 100, 200]
+    assert widget.spec["columns"] == 2
+    assert repr(widget) == "Scrubber(frames=3, pictures=4, steps=0..200)"
+
+
+def test_scrubber_errors_name_the_argument() -> None:
+    with pytest.raises(ValueError, match="frames is empty"):
+        widgets.Scrubber([])
+    with pytest.raises(ValueError, match="uint8"):
+        widgets.Scrubber([(0, torch.zeros(4, 1, 5, 6))])
+    with pytest.raises(ValueError, match="one shape"):
+        widgets.Scrubber([*frames(n=4), *frames(n=3)])
+    with pytest.raises(ValueError, match="labels must name the 2 columns, not 3"):
+        widgets.Scrubber(frames(), labels=["a", "b", "c"], columns=2)
+    with pytest.raises(ValueError, match="columns"):
+        widgets.Scrubber(frames(), columns=5)
+
+
+def test_enable_colab_does_nothing_elsewhere() -> None:
+    assert widgets.enable_colab() is False
