@@ -25,7 +25,7 @@ const percent = (t) => `${Math.round(t * 100)} %`;
 /** A labelled range input that shows its value; `set` moves it without calling `changed`. */
 function slider(label, { min, max, step, value, show, changed, axis = "" }) {
   const id = newId();
-  const output = h("output", { for: id });
+  const output = h("output", { for: id, "aria-live": "off" }); // the input says it
   const input = h("input", {
     id, type: "range", min, max, step, value,
     "data-lm-suppress-shortcuts": "true", // or JupyterLab takes the arrow keys
@@ -259,7 +259,7 @@ function generatorFace(model, root) {
       change({});
     },
   }));
-  const seed = h("output", {}, start.seed);
+  const seed = h("output", { "aria-live": "off" }, start.seed);
   const bar = h("div", { class: "bar" });
   const menus = {};
   for (const [key, label] of [["label", "Class"], ["a", "From"], ["b", "To"]]) {

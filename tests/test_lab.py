@@ -23,7 +23,7 @@ import torch
 from playwright.sync_api import Locator, Page, sync_playwright
 from torch import Tensor
 
-from acgan_lib import latent, nets
+from acgan_lib import latent, nets, widgets
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
@@ -390,6 +390,33 @@ def test_scrubber_by_mouse_keys_and_play(page: Page) -> None:
     page.wait_for_function("n => n.dataset.shown === '2'", arg=scrubber.element_handle())
     scrubber.get_by_role("button", name="Play").wait_for()  # it stops at the end by itself
     assert_step(300)
+
+
+def test_without_a_kernel_a_strip_and_a_reason_stand_in(page: Page, G: nets.Generator) -> None:
+    """The front end on a page made from a notebook: nobody answers, so nothing pretends to work."""
+    widget = widgets.LatentExplorer(G, seed=5)
+    assert page.context.browser is not None
+    static = page.context.browser.new_page()
+    static.set_content("<script type='application/vnd.jupyter.widget-state+json'>{}</script>")
+    static.evaluate(
+        """async ({esm, traits}) => {
+            const code = URL.createObjectURL(new Blob([esm], {type: 'text/javascript'}));
+            const {default: face} = await import(code);
+            const model = {get: name => traits[name], send() {}, on() {}, off() {}};
+            face.render({model, el: document.body});
+        }""",
+        {"esm": widget._esm, "traits": {"spec": widget.spec, "still": widget.still}},
+    )
+    static.wait_for_selector(".acgan .strip canvas")
+    assert "no Python kernel" in static.locator(".status").inner_text()
+    controls = static.locator("input, select, button").all()
+    assert len(controls) == 8
+    assert all(control.is_disabled() for control in controls)
+    canvases = static.get_by_role("img").all()
+    assert len(canvases) == 1 + widgets.STRIP
+    assert_shows(canvases[0], picture(G, 5, [0.0] * 4, 0))
+    assert_shows(canvases[1], picture(G, 5, [-4.0, 0.0, 0.0, 0.0], 0))
+    static.close()
 
 
 def test_no_other_host_was_asked_for_anything(page: Page) -> None:
