@@ -19,7 +19,7 @@ import torch
 from acgan_lib import metrics, objectives, zoo
 from acgan_lib._paths import data_dir
 from acgan_lib.data import fashion_mnist
-from acgan_lib.judge import BATCH_SIZE, train_judge
+from acgan_lib.judge import BATCH_SIZE, Judge, train_judge
 from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
 from acgan_lib.runtime import pick_device, seed_everything
 from acgan_lib.train import CsvHistory, TrainConfig, fit
@@ -39,7 +39,7 @@ def judge_fashion(seed: int, root: str | None, steps: int = JUDGE_STEPS) -> None
     zoo.save(
         "judge_fashion",
         judge,
-        recipe=str(train_judge.__doc__).split("\n\n")[1],
+        recipe=" ".join(str(train_judge.__doc__).split("\n\n")[1].split()),
         data=train.source,
         seed=seed,
         steps=steps,
@@ -51,7 +51,8 @@ def judge_fashion(seed: int, root: str | None, steps: int = JUDGE_STEPS) -> None
 def gan_fashion(model: str, seed: int, root: str | None, steps: int = GAN_STEPS) -> None:
     """Train ``model`` ("dcgan", "cgan" or "acgan"), measure it, and keep seed 0 in the zoo."""
     train = fashion_mnist("train", root)
-    config = TrainConfig(seed=seed, lr_g=1e-3, lr_d=1e-3)
+    # At equal images seen, batches of 50 gave better samples than of 100: twice as many updates.
+    config = TrainConfig(seed=seed, batch_size=50, lr_g=7e-4, lr_d=7e-4)
     seed_everything(seed)
     G, D, objective = networks(model, train.num_classes)
     device = pick_device()
@@ -97,12 +98,14 @@ def measure(G: ConditionalGenerator, seed: int, root: str | None) -> dict[str, m
     Frechet judge distance, and, if G knows classes, judge accuracy, same-class MS-SSIM and
     CAS. 10,000 samples, unranked; 60,000 to train the classifier of CAS.
     """
-    judge = zoo.load("judge_fashion")
+    judge = the_judge()
     test = fashion_mnist("test", root)
     x_test = test.normalised()
     classes = max(G.num_classes, 1)
     x, y = metrics.sample(G, 10_000 // classes, seed=seed)
-    measured = {"frechet_judge_distance": metrics.frechet_judge_distance(judge, x, x_test)}
+    balanced = y if G.num_classes else None
+    distance = metrics.frechet_judge_distance(judge, x, x_test, y_a=balanced, y_b=test.labels)
+    measured = {"frechet_judge_distance": distance}
     if G.num_classes:
         measured["judge_accuracy"] = metrics.judge_accuracy(judge, x, y)
         measured["ms_ssim"] = metrics.ms_ssim_mean(metrics.ms_ssim_diversity(x, y))
@@ -113,15 +116,24 @@ def measure(G: ConditionalGenerator, seed: int, root: str | None) -> dict[str, m
     return measured
 
 
+def the_judge() -> Judge:
+    """Return the shipped judge."""
+    judge = zoo.load("judge_fashion")
+    assert isinstance(judge, Judge)
+    return judge
+
+
 def real_fashion(seed: int, root: str | None) -> None:
     """Put real images through the same measures: training images in the generator's place."""
-    judge = zoo.load("judge_fashion")
+    judge = the_judge()
     train, test = fashion_mnist("train", root), fashion_mnist("test", root)
     x_test = test.normalised()
     part = train.per_class(1_000, seed)
     diversity = metrics.ms_ssim_diversity(part.normalised(), part.labels)
     measured = {
-        "frechet_judge_distance": metrics.frechet_judge_distance(judge, part.normalised(), x_test),
+        "frechet_judge_distance": metrics.frechet_judge_distance(
+            judge, part.normalised(), x_test, y_a=part.labels, y_b=test.labels
+        ),
         "judge_accuracy": metrics.judge_accuracy(judge, x_test, test.labels),
         "ms_ssim": metrics.ms_ssim_mean(diversity),
         "cas": metrics.cas(
