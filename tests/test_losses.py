@@ -1,0 +1,95 @@
+"""The losses against torch's own in float64, closed-form gradients, and their floors."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from checks import class_loss_is_cross_entropy
+from torch import Tensor
+
+from acgan_lib.losses import class_loss, d_source_fake, d_source_real, g_source
+
+LOGITS = torch.cat([torch.linspace(-30, 30, 121), torch.tensor([-1e4, 1e4])])
+
+
+def saturating(a: Tensor) -> Tensor:
+    return g_source(a, saturating=True)
+
+
+# Each loss; the target and the sign with which it is a binary cross-entropy; its gradient.
+SOURCE_LOSSES = [
+    pytest.param(d_source_real, 1.0, 1.0, lambda a: -torch.sigmoid(-a), id="d_source_real"),
+    pytest.param(d_source_fake, 0.0, 1.0, lambda a: torch.sigmoid(a), id="d_source_fake"),
+    pytest.param(g_source, 1.0, 1.0, lambda a: -torch.sigmoid(-a), id="g_source"),
+    pytest.param(saturating, 0.0, -1.0, lambda a: -torch.sigmoid(a), id="g_source-saturating"),
+]
+
+
+@pytest.mark.parametrize(("loss", "target", "sign", "gradient"), SOURCE_LOSSES)
+def test_source_losses_equal_cross_entropy_and_its_gradient(
+    loss, target: float, sign: float, gradient
+) -> None:
+    for part in (LOGITS, LOGITS[:1], LOGITS[-1:]):
+        a = part.clone().requires_grad_()
+        value = loss(a)
+        value.backward()
+        exact = part.double()
+        expected = sign * F.binary_cross_entropy_with_logits(exact, torch.full_like(exact, target))
+        assert value.shape == ()
+        assert value.dtype == torch.float32
+        assert math.isfinite(value.item())
+        torch.testing.assert_close(value.detach().double(), expected, rtol=1e-6, atol=1e-12)
+        torch.testing.assert_close(
+            a.grad.double(), gradient(exact) / len(part), rtol=1e-5, atol=1e-9
+        )
+
+
+def test_saturating_gradient_vanishes_exactly_where_the_other_is_largest() -> None:
+    gradients = []
+    for switch in (True, False):
+        a = torch.tensor([-20.0], requires_grad=True)
+        g_source(a, saturating=switch).backward()
+        gradients.append(abs(float(a.grad)))
+    assert gradients[0] < 1e-8
+    assert gradients[1] == pytest.approx(1.0)
+
+
+def test_class_loss_is_cross_entropy_on_logits() -> None:
+    class_loss_is_cross_entropy(class_loss)
+
+
+def test_losses_of_bfloat16_logits_are_float32() -> None:
+    a = torch.linspace(-5, 5, 64).bfloat16()
+    logits, labels = a.view(8, 8), torch.arange(8)
+    assert class_loss(logits, labels).dtype == torch.float32
+    assert float(class_loss(logits, labels)) == float(class_loss(logits.float(), labels))
+    for loss in (d_source_real, d_source_fake, g_source, saturating):
+        assert loss(a).dtype == torch.float32
+        assert float(loss(a)) == float(loss(a.float()))
+
+
+@pytest.mark.parametrize(
+    ("loss", "name"),
+    [(d_source_real, "real_logit"), (d_source_fake, "fake_logit"), (g_source, "fake_logit")],
+)
+def test_source_losses_name_an_argument_of_the_wrong_shape(loss, name: str) -> None:
+    # (n, 1) would broadcast against (n,) somewhere, silently, to (n, n).
+    with pytest.raises(ValueError, match=rf"{name} .*\(n,\), got \(4, 1\)"):
+        loss(torch.zeros(4, 1))
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "error", "words"),
+    [
+        ((4,), torch.zeros(4).long(), ValueError, r"class_logits must be \(n, K\)"),
+        ((4, 3), torch.zeros(5).long(), ValueError, r"labels \(n,\), got \(4, 3\) and \(5,\)"),
+        ((4, 3), torch.zeros(4, 3), ValueError, r"\(4, 3\) and \(4, 3\)"),
+        ((4, 3), torch.zeros(4), TypeError, "labels must be int64, got torch.float32"),
+    ],
+)
+def test_class_loss_names_an_argument_that_does_not_fit(logits, labels, error, words) -> None:
+    with pytest.raises(error, match=words):
+        class_loss(torch.zeros(logits), labels)

@@ -1,0 +1,185 @@
+"""Who learns what from which images: GAN, CGAN and AC-GAN against the paper's formulas."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from checks import StubD, log_softmax, real_and_fake_are_apart
+from torch import Tensor
+
+from acgan_lib.nets import Discriminator, Generator
+from acgan_lib.objectives import Batch, Objective, acgan, cgan, gan
+
+LABELS = torch.tensor([0, 1, 2, 1])
+
+
+def rows(classes: int, seed: int) -> Tensor:
+    """What StubD takes for images: a source logit and class logits, float64 (4, 1 + classes)."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(4, 1 + classes, generator=generator, dtype=torch.float64)
+
+
+def mean_log_p(logits: Tensor, labels: Tensor) -> Tensor:
+    """E[log P(C = c | X)] in float64."""
+    return log_softmax(logits)[torch.arange(len(labels)), labels].mean()
+
+
+def total(terms: dict[str, Tensor]) -> float:
+    return float(sum(terms.values()))
+
+
+def test_acgan_minimises_the_papers_sums_with_both_signs_turned() -> None:
+    real, fake = rows(3, seed=1), rows(3, seed=2)
+    p_real, p_fake = real[:, 0].sigmoid(), fake[:, 0].sigmoid()
+    L_S = p_real.log().mean() + (1 - p_fake).log().mean()
+    L_C = mean_log_p(real[:, 1:], LABELS) + mean_log_p(fake[:, 1:], LABELS.flip(0))
+    real_batch, fake_batch = Batch(real, LABELS), Batch(fake, LABELS.flip(0))
+    d_terms = acgan().d_loss(StubD(), real_batch, fake_batch)
+    assert total(d_terms) == pytest.approx(-float(L_S + L_C), rel=1e-6)
+    # G's terms are those of -(L_C - L_S) in which fakes occur: real ones do not depend on G.
+    g_part = (1 - p_fake).log().mean() - mean_log_p(fake[:, 1:], LABELS.flip(0))
+    g_terms = acgan(saturating=True).g_loss(StubD(), fake_batch)
+    assert total(g_terms) == pytest.approx(float(g_part), rel=1e-6)
+    usual = acgan().g_loss(StubD(), fake_batch)
+    assert float(usual["g_source"]) == pytest.approx(-float(p_fake.log().mean()), rel=1e-6)
+    assert float(usual["g_class"]) == pytest.approx(float(g_terms["g_class"]))
+
+
+@pytest.mark.parametrize(
+    ("variant", "on_fake"), [("real+fake", LABELS.flip(0)), ("real", None), ("n+1", "last")]
+)
+def test_the_three_variants_of_the_class_loss(variant, on_fake) -> None:
+    classes = 4 if variant == "n+1" else 3
+    real, fake = rows(classes, seed=3), rows(classes, seed=4)
+    terms = acgan(class_loss_on=variant).d_loss(
+        StubD(), Batch(real, LABELS), Batch(fake, LABELS.flip(0))
+    )
+    expected = {
+        "d_source_real": -float(real[:, 0].sigmoid().log().mean()),
+        "d_source_fake": -float((-fake[:, 0]).sigmoid().log().mean()),
+        "d_class_real": -float(mean_log_p(real[:, 1:], LABELS)),
+    }
+    if on_fake is not None:
+        labels = torch.full((4,), 3) if on_fake == "last" else on_fake
+        expected["d_class_fake"] = -float(mean_log_p(fake[:, 1:], labels))
+    assert {k: float(v) for k, v in terms.items()} == pytest.approx(expected, rel=1e-6)
+
+
+def test_n_plus_1_still_asks_g_for_the_class_it_was_given() -> None:
+    fake = rows(4, seed=5)
+    terms = acgan(class_loss_on="n+1").g_loss(StubD(), Batch(fake, LABELS))
+    expected = -float(mean_log_p(fake[:, 1:], LABELS))
+    assert float(terms["g_class"]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_g_class_weight_scales_gs_class_term_alone() -> None:
+    batch = Batch(rows(3, seed=6), LABELS)
+    whole, tenth = acgan(), acgan(g_class_weight=0.1)
+    a, b = whole.g_loss(StubD(), batch), tenth.g_loss(StubD(), batch)
+    assert float(b["g_class"]) == pytest.approx(0.1 * float(a["g_class"]))
+    assert float(b["g_source"]) == float(a["g_source"])
+    assert total(whole.d_loss(StubD(), batch, batch)) == total(tenth.d_loss(StubD(), batch, batch))
+
+
+@pytest.mark.parametrize("make", [gan, cgan, acgan])
+def test_saturating_switches_gs_source_term(make) -> None:
+    batch = Batch(rows(3, seed=7), LABELS)
+    p = batch.images[:, 0].sigmoid()
+    usual = make().g_loss(StubD(), batch)["g_source"]
+    literal = make(saturating=True).g_loss(StubD(), batch)["g_source"]
+    assert float(usual) == pytest.approx(-float(p.log().mean()), rel=1e-6)
+    assert float(literal) == pytest.approx(float((1 - p).log().mean()), rel=1e-6)
+
+
+@pytest.mark.parametrize(("make", "told"), [(gan, False), (cgan, True), (acgan, False)])
+def test_only_cgan_tells_d_the_labels_each_batch_its_own(make, told: bool) -> None:
+    D, real, fake = StubD(), Batch(rows(3, 8), LABELS), Batch(rows(3, 9), LABELS.flip(0))
+    make().d_loss(D, real, fake)
+    make().g_loss(D, fake)
+    assert len(D.labels) == 3
+    for got, batch in zip(D.labels, (real, fake, fake), strict=True):
+        assert got is (batch.labels if told else None)
+
+
+@pytest.mark.parametrize("make", [gan, cgan, acgan])
+def test_real_and_fake_go_through_d_separately(make) -> None:
+    # In one batch they would share BatchNorm's statistics, and training collapses.
+    sizes = []
+
+    class SizeD(StubD):
+        def forward(self, x: Tensor, y: Tensor | None = None):
+            sizes.append(len(x))
+            return super().forward(x, y)
+
+    make().d_loss(SizeD(), Batch(rows(3, 1), LABELS), Batch(rows(3, 2)[:3], LABELS[:3]))
+    assert sizes == [4, 3]
+
+
+def networks(objective: Objective) -> tuple[Generator, Discriminator]:
+    torch.manual_seed(0)
+    G = Generator(latent_dim=4, num_classes=3, width=4)
+    if objective.name == "cgan":
+        return G, Discriminator(width=4, label_input=3)
+    return G, Discriminator(width=4, class_head=3 if "acgan" in objective.name else 0)
+
+
+@pytest.mark.parametrize("make", [gan, cgan, acgan])
+def test_which_networks_each_term_teaches(make) -> None:
+    objective = make()
+    G, D = networks(objective)
+    fake = Batch(G(torch.randn(4, 4), LABELS), LABELS)
+    real = Batch(torch.rand(4, 1, 32, 32) * 2 - 1, LABELS)
+    for name, term in objective.d_loss(D, real, fake).items():
+        to_g = torch.autograd.grad(term, list(G.parameters()), retain_graph=True, allow_unused=True)
+        to_d = torch.autograd.grad(term, list(D.parameters()), retain_graph=True, allow_unused=True)
+        assert any(g is not None and g.abs().max() > 0 for g in to_d), name
+        reached = any(g is not None for g in to_g)
+        assert reached == ("fake" in name), name  # the real terms know nothing of G
+    detached = Batch(fake.images.detach(), LABELS)
+    for name, term in objective.d_loss(D, real, detached).items():
+        to_g = torch.autograd.grad(term, list(G.parameters()), retain_graph=True, allow_unused=True)
+        assert all(g is None for g in to_g), name
+    for name, term in objective.g_loss(D, fake).items():
+        to_g = torch.autograd.grad(term, list(G.parameters()), retain_graph=True)
+        assert all(torch.isfinite(g).all() for g in to_g), name
+        assert any(g.abs().max() > 0 for g in to_g), name
+
+
+def test_the_source_term_teaches_no_class_head_and_the_class_term_no_source_head() -> None:
+    _, D = networks(acgan())
+    images = Batch(torch.rand(4, 1, 32, 32) * 2 - 1, LABELS)
+    heads = {
+        "source": list(D.source_head.parameters()),
+        "class": list(D.class_head.parameters()),
+    }
+    for name, term in acgan().d_loss(D, images, images).items():
+        for head, parameters in heads.items():
+            grads = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
+            assert any(g is not None for g in grads) == (head in name), (name, head)
+
+
+def test_real_and_fake_terms_are_apart() -> None:
+    real_and_fake_are_apart(acgan())
+
+
+def test_terms_are_float32_scalars_also_under_bfloat16() -> None:
+    G, D = networks(acgan())
+    with torch.autocast("cpu", torch.bfloat16):
+        fake = Batch(G(torch.randn(4, 4), LABELS), LABELS)
+        assert fake.images.dtype == torch.bfloat16
+        terms = {**acgan().d_loss(D, fake, fake), **acgan().g_loss(D, fake)}
+    assert len(terms) == 6
+    assert all(v.shape == () and v.dtype == torch.float32 for v in terms.values())
+
+
+def test_acgan_refuses_an_unknown_variant() -> None:
+    with pytest.raises(ValueError, match=r"class_loss_on must be .*'fake'"):
+        acgan(class_loss_on="fake")
+
+
+def test_label_without_a_d_that_takes_one_changes_nothing() -> None:
+    torch.manual_seed(0)
+    D, x = Discriminator(width=4).eval(), torch.rand(4, 1, 32, 32)
+    assert torch.equal(D(x).source_logit, D(x, LABELS).source_logit)
+    assert F.softplus(D(x).source_logit).isfinite().all()

@@ -1,0 +1,154 @@
+"""The recipes: which networks each model has, how results are kept, one run from end to end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from acgan_lib import metrics, recipes
+from acgan_lib.data import LabelledImages, fashion_mini
+from acgan_lib.judge import Judge
+from acgan_lib.metrics import Estimate
+
+NAMES = ["judge_fashion", "dcgan_fashion", "cgan_fashion", "acgan_fashion", "real_fashion"]
+
+
+@pytest.mark.parametrize(
+    ("model", "classes", "told", "named", "objective"),
+    [
+        ("dcgan", 0, 0, None, "gan"),
+        ("cgan", 10, 10, None, "cgan"),
+        ("acgan", 10, 0, 10, "acgan[real+fake]"),
+    ],
+)
+def test_networks_of_each_model(model: str, classes, told, named, objective) -> None:
+    G, D, loss = recipes.networks(model, 10)
+    assert G.num_classes == classes
+    assert D.label_input == told
+    assert (D.class_head.out_features if D.class_head is not None else None) == named
+    assert loss.name == objective
+    # The comparison is of objectives: apart from the label's way in, the networks are the same.
+    assert G.project.weight.shape == (2048, 100 + classes)
+    assert D.trunk[1][0].weight.shape == (64, 32, 4, 4)
+
+
+def test_networks_of_an_unknown_model() -> None:
+    with pytest.raises(ValueError, match="model must be 'dcgan', 'cgan' or 'acgan', got 'wgan'"):
+        recipes.networks("wgan", 10)
+
+
+def test_results_replace_the_row_of_the_same_model_and_seed(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "fashion.json"
+    for model, seed, steps in [
+        ("cgan", 1, 5), ("acgan", 0, 5), ("cgan", 0, 5), ("cgan", 1, 9),
+    ]:  # fmt: skip
+        estimate = Estimate(0.5, 0.4, 0.6, steps)
+        recipes.record({"model": model, "seed": seed, "steps": steps, "cas": estimate}, path)
+    rows = json.loads(path.read_text())
+    assert [(r["model"], r["seed"], r["steps"]) for r in rows] == [
+        ("acgan", 0, 5), ("cgan", 0, 5), ("cgan", 1, 9),
+    ]  # fmt: skip
+    assert rows[2]["cas"] == {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}
+    assert [p.name for p in path.parent.iterdir()] == ["fashion.json"]
+
+
+def test_results_stay_whole_when_writing_fails(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "fashion.json"
+    recipes.record({"model": "acgan", "seed": 0}, path)
+    before = path.read_bytes()
+
+    def fail(*_args: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(recipes.os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        recipes.record({"model": "acgan", "seed": 1}, path)
+    assert path.read_bytes() == before
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
+    """Put spies in the recipes' places."""
+    made: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+    for name in ("judge_fashion", "gan_fashion", "real_fashion"):
+        monkeypatch.setattr(recipes, name, lambda *a, n=name, **k: made.append((n, a, k)))
+    return made
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_command_line_runs_the_recipe_named(name: str, calls, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["recipes", name, "--seed", "2", "--root", "there"])
+    recipes.main()
+    ((function, arguments, _),) = calls
+    if name in ("judge_fashion", "real_fashion"):
+        assert (function, arguments) == (name, (2, "there"))
+    else:
+        assert (function, arguments) == ("gan_fashion", (name.split("_")[0], 2, "there"))
+
+
+def test_command_line_passes_fewer_steps_on(calls, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["recipes", "cgan_fashion", "--steps", "7"])
+    recipes.main()
+    assert calls[0][1][:2] == ("cgan", 0)
+    assert calls[0][2]["steps"] == 7
+
+
+def test_command_line_refuses_other_names(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["recipes", "biggan_fashion"])
+    with pytest.raises(SystemExit):
+        recipes.main()
+    shown = capsys.readouterr().err
+    assert all(name in shown for name in NAMES)
+
+
+@pytest.mark.parametrize(("model", "seed"), [("acgan", 0), ("dcgan", 1)])
+def test_a_recipe_from_end_to_end(
+    model: str, seed: int, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """A few steps on a little data: trained, measured by the judge and kept, seed 0 in the zoo."""
+
+    def little(split: str = "train", root: str | None = None) -> LabelledImages:
+        assert root == "somewhere"
+        return fashion_mini("test").per_class(20 if split == "train" else 5, seed=0)
+
+    torch.manual_seed(0)
+    judge, saved, rows, judged_by = Judge().eval(), [], [], []
+    sample, accuracy = metrics.sample, metrics.judge_accuracy
+    few = lambda G, n, **kw: sample(G, min(n, 30 if G.num_classes else 60), **kw)  # noqa: E731
+
+    def judged(by: Any, *args: Any, **kwargs: Any) -> Any:
+        judged_by.append(by)
+        return accuracy(by, *args, **kwargs)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(recipes, "fashion_mnist", little)
+    monkeypatch.setattr(recipes.zoo, "load", lambda name: {"judge_fashion": judge}[name])
+    monkeypatch.setattr(recipes.zoo, "save", lambda *a, **k: saved.append((a, k)))
+    monkeypatch.setattr(recipes, "record", lambda row: rows.append(row))
+    monkeypatch.setattr(recipes, "pick_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(metrics, "sample", few)
+    monkeypatch.setattr(metrics, "judge_accuracy", judged)
+    recipes.gan_fashion(model, seed, "somewhere", steps=2)
+
+    measures = {"frechet_judge_distance"}
+    if model == "acgan":
+        measures |= {"judge_accuracy", "ms_ssim", "cas"}
+        assert judged_by[0] is judge, "the judge measures, and no discriminator"
+    (row,) = rows
+    assert (row["model"], row["seed"], row["steps"]) == (model, seed, 2)
+    assert all(isinstance(row[m], Estimate) for m in measures)
+    shown = capsys.readouterr().out
+    assert all(f"{model}_fashion, seed {seed}: {m} " in shown for m in measures)
+    assert (tmp_path / "runs" / f"{model}_fashion-{seed}" / "history.csv").is_file()
+    assert len(saved) == (seed == 0)  # the first seed ships, the others are for the table
+    for (name, G), fields in saved:
+        assert name == f"{model}_fashion"
+        assert not G.training
+        assert (fields["seed"], fields["steps"]) == (0, 2)
+        assert fields["images_seen"] == 2 * fields["recipe"]["batch_size"]
+        assert measures <= fields["metrics"].keys()
