@@ -275,8 +275,9 @@ class HalfDropout(nn.Module):
         octets = words.random_(-(2**63), None).view(torch.uint8)
         bits = octets[:, None] >> torch.arange(8, dtype=torch.uint8, device=x.device) & 1
         keep = bits.flatten()[: x.numel()].to(x.dtype).mul_(2)
-        # as_strided gives the mask the memory layout of x, so that the product runs in one sweep.
-        return x * keep.as_strided(x.shape, x.stride())
+        # as_strided gives the mask the memory layout of x (if x is a slice: of a copy of it), so
+        # that the product runs in one sweep.
+        return x * keep.as_strided(x.shape, torch.empty_like(x).stride())
 
 
 def cifar10_pair(noise: float = 0.0) -> tuple[PaperGenerator, PaperDiscriminator]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import csv
+import inspect
 import io
 import math
 import os
@@ -34,7 +35,7 @@ from acgan_lib.runtime import supports_bf16
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train. The defaults are the book's recipe for the fast 32x32 networks.
+    """How to train. The defaults suit the fast 32x32 networks; see also :mod:`acgan_lib.recipes`.
 
     Attributes:
         batch_size: real images a step, and as many generated ones.
@@ -155,7 +156,7 @@ def fit(
     device = next(G.parameters()).device
     data = data.to(device)
     checkpoint = Path(run_dir) / "last.pt" if run_dir is not None else None
-    identity = f"{objective.name}, {steps} steps, {len(data)} images, {_identity(config)}"
+    identity = f"{_settings(objective)}, {steps} steps, {len(data)} images, {_identity(config)}"
     if checkpoint is not None and checkpoint.exists():
         state.load(_read(checkpoint, identity))
 
@@ -354,8 +355,18 @@ def _mix(seed: int, step: int) -> int:
     return (seed * 1_000_003 + step) * 2
 
 
+def _settings(objective: Objective) -> str:
+    """Name an objective with the switches that its functions close over, as g_class_weight."""
+    found: dict[str, Any] = {}
+    for function in (objective.d_loss, objective.g_loss):
+        if inspect.isfunction(function):
+            found |= inspect.getclosurevars(function).nonlocals
+    plain = {k: v for k, v in sorted(found.items()) if isinstance(v, bool | int | float | str)}
+    return ", ".join([objective.name, *(f"{k}={v}" for k, v in plain.items())])
+
+
 def _identity(config: TrainConfig) -> str:
-    """Name what must agree for a run to go on: not how often it logs or what it shows."""
+    """Name the settings that must agree for a run to go on: not when it saves or what it shows."""
     kept = asdict(config)
     for name in ("progress", "checkpoint_every", "compile"):
         kept.pop(name)
