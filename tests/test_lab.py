@@ -392,6 +392,25 @@ def test_scrubber_by_mouse_keys_and_play(page: Page) -> None:
     assert_step(300)
 
 
+@pytest.mark.parametrize("width", [328, 622, 760])  # a phone, the book's column, Lab
+def test_nothing_sticks_out(page: Page, width: int) -> None:
+    sizes = page.evaluate(
+        """width => Array.from(document.querySelectorAll('.acgan'), node => {
+            node.style.width = `${width}px`;
+            const {right} = node.getBoundingClientRect();
+            const inner = Array.from(node.querySelectorAll('canvas, input, button, output'));
+            const furthest = Math.max(...inner.map(n => n.getBoundingClientRect().right));
+            const narrowest = Math.min(...Array.from(node.querySelectorAll('canvas'),
+                n => n.getBoundingClientRect().width));
+            node.style.width = '';
+            return [furthest - right, narrowest];
+        })""",
+        width,
+    )
+    assert len(sizes) == 4
+    assert all(over <= 0 and narrowest >= 48 for over, narrowest in sizes), sizes
+
+
 def test_without_a_kernel_a_strip_and_a_reason_stand_in(page: Page, G: nets.Generator) -> None:
     """The front end on a page made from a notebook: nobody answers, so nothing pretends to work."""
     widget = widgets.LatentExplorer(G, seed=5)
