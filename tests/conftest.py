@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tools"))  # the tests use the tools as modules
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT)]  # the tests use the tools and hubconf as modules
 
 
 @pytest.fixture(scope="session")

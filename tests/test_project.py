@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 import setup_env
 import slug
+import torch
 import yaml
+from PIL import Image
+
+import hubconf
+from acgan_lib import zoo
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST = 3200 * 1024  # a checkpoint may have 3 MB
@@ -182,7 +187,7 @@ def test_readme_and_contributing_name_targets_and_files_that_exist() -> None:
     targets = set(re.findall(r"^([a-z.]+|train-%):", (ROOT / "Makefile").read_text(), re.M))
     for name in ("README.md", "CONTRIBUTING.md"):
         text = (ROOT / name).read_text(encoding="utf-8")
-        called = re.findall(r"\bmake ([.a-z]\S*?)(?=[`\s,]|$)", text)
+        called = re.findall(r"(?:^|`)make ([.a-z]\S*?)(?=[`\s]|$)", text, re.M)
         assert called, name
         for target in called:
             assert re.sub("^train-.+", "train-%", target) in targets, target
@@ -228,6 +233,46 @@ def test_a_wrong_address_changes_nothing(wrong, tmp_path) -> None:
     with pytest.raises(ValueError, match="owner/name"):
         slug.change(tmp_path, wrong)
     assert slug.current(tmp_path) == slug.current(ROOT)
+
+
+# -- what README.md promises --------------------------------------------------------------------
+
+
+def test_readmes_training_runs_on_a_folder_of_images(tmp_path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    [example] = [code for code in re.findall(r"```python\n(.*?)```", text, re.S) if "fit(" in code]
+    example = example.replace("steps=5000", "steps=2, config=train.TrainConfig(batch_size=4)")
+    for name, grey in (("cats", 40), ("dogs", 200)):
+        (tmp_path / "my_images" / name).mkdir(parents=True)
+        for i in range(4):
+            Image.new("L", (40, 40), grey + i).save(tmp_path / "my_images" / name / f"{i}.png")
+    done = subprocess.run(
+        [sys.executable, "-c", example + "\nprint(result.G_ema.num_classes, images.class_names)"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split("\n")[-2] == "2 ('cats', 'dogs')"
+
+
+def test_torch_hub_gives_the_trained_generator() -> None:
+    torch.manual_seed(0)
+    z, y = torch.randn(10, 100), torch.arange(10)
+    G = torch.hub.load(str(ROOT), "acgan_fashion", source="local")
+    images = G(z, y)
+    assert images.shape == (10, 1, 32, 32)
+    assert images.dtype == torch.float32
+    assert images.min() >= -1
+    assert images.max() <= 1
+    judge = torch.hub.load(str(ROOT), "judge_fashion", source="local")
+    assert (judge(images).argmax(1) == y).sum() >= 7  # 95 % and more of all samples are
+
+
+def test_torch_hub_lists_each_shipped_network() -> None:
+    entries = {name for name in vars(hubconf) if not name.startswith("_")} - {"dependencies"}
+    assert entries == set(zoo.names())
 
 
 # -- imports -----------------------------------------------------------------------------------
