@@ -41,7 +41,7 @@ execute: .venv ## run the chapters again and store their outputs (CHAPTER=ch06_a
 	$(PY) tools/execute.py $(CHAPTER)
 
 bench: .venv ## images a second of a training step, each lever against the textbook step
-	$(PY) -m acgan_lib.bench
+	$(PY) tools/bench.py
 
 train-%: .venv ## train a shipped checkpoint again, for example make train-acgan_fashion
 	$(PY) -m acgan_lib.recipes $*
