@@ -156,7 +156,11 @@ def fit(
     device = next(G.parameters()).device
     data = data.to(device)
     checkpoint = Path(run_dir) / "last.pt" if run_dir is not None else None
-    identity = f"{_settings(objective)}, {steps} steps, {len(data)} images, {_identity(config)}"
+    sizes = " and ".join(f"{sum(p.numel() for p in m.parameters()):,}" for m in (G, D))
+    identity = (
+        f"{_settings(objective)}, networks of {sizes} weights, {steps} steps, "
+        f"{len(data)} images, {_identity(config)}"
+    )
     if checkpoint is not None and checkpoint.exists():
         state.load(_read(checkpoint, identity))
 
@@ -376,7 +380,7 @@ def _identity(config: TrainConfig) -> str:
 def _write(path: Path, saved: dict[str, Any]) -> None:
     """Write a checkpoint so that at any moment the old one or the new one is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary = path.with_suffix(".tmp")  # one name, so that a kill leaves no heap of files behind
     with open(temporary, "wb") as file:
         torch.save(saved, file)
         file.flush()
