@@ -12,22 +12,25 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
+from torch import Tensor
 
 from acgan_lib import metrics, objectives, zoo
 from acgan_lib._paths import data_dir
-from acgan_lib.data import fashion_mnist
+from acgan_lib.data import fashion_mini, fashion_mnist
 from acgan_lib.judge import BATCH_SIZE, Judge, train_judge
-from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
+from acgan_lib.nets import ConditionalGenerator, Discriminator, DiscriminatorOutput, Generator
 from acgan_lib.runtime import pick_device, seed_everything
 from acgan_lib.train import CsvHistory, TrainConfig, fit
 
 GAN_STEPS = 6_000
 JUDGE_STEPS = 9_360
 CAS_EPOCHS = 3
+VARIANT_STEPS = 300
 RESULTS = data_dir() / "results" / "fashion.json"
+VARIANT_RESULTS = RESULTS.with_name("fashion_variants.json")
 
 
 def judge_fashion(seed: int, root: str | None, steps: int = JUDGE_STEPS) -> None:
@@ -66,6 +69,9 @@ def gan_fashion(model: str, seed: int, root: str | None, steps: int = GAN_STEPS)
     measured = measure(result.G_ema.cpu(), seed, root)
     for name, estimate in measured.items():
         print(f"{model}_fashion, seed {seed}: {name} {estimate}")
+    if steps != GAN_STEPS:
+        print("not the recipe's number of steps: nothing shipped was replaced")
+        return
     record({"model": model, "seed": seed, "steps": steps, **measured})
     if seed == 0:
         zoo.save(
@@ -92,7 +98,9 @@ def networks(model: str, num_classes: int) -> tuple[Generator, Discriminator, ob
     raise ValueError(f"model must be 'dcgan', 'cgan' or 'acgan', got {model!r}")
 
 
-def measure(G: ConditionalGenerator, seed: int, root: str | None) -> dict[str, metrics.Estimate]:
+def measure(
+    G: ConditionalGenerator, seed: int, root: str | None, *, with_cas: bool = True
+) -> dict[str, metrics.Estimate]:
     """Measure a FashionMNIST generator with the shipped judge, against the 10,000 test images.
 
     Frechet judge distance, and, if G knows classes, judge accuracy, same-class MS-SSIM and
@@ -109,6 +117,7 @@ def measure(G: ConditionalGenerator, seed: int, root: str | None) -> dict[str, m
     if G.num_classes:
         measured["judge_accuracy"] = metrics.judge_accuracy(judge, x, y)
         measured["ms_ssim"] = metrics.ms_ssim_mean(metrics.ms_ssim_diversity(x, y))
+    if G.num_classes and with_cas:
         x_cas, y_cas = metrics.sample(G, 60_000 // classes, seed=seed + 1_000)
         measured["cas"] = metrics.cas(
             x_cas, y_cas, x_test, test.labels, seed=seed, epochs=CAS_EPOCHS, device=pick_device()
@@ -146,6 +155,45 @@ def real_fashion(seed: int, root: str | None) -> None:
     record({"model": "real", "seed": seed, "steps": 0, **measured})
 
 
+def variants_fashion(seed: int, root: str | None, steps: int = VARIANT_STEPS) -> None:
+    """Train AC-GAN with each variant of L_C on ``fashion_mini``, briefly, and record the outcome.
+
+    Beside the judge's measures, D's own class accuracy on real test images and on generated ones.
+    """
+    mini, test = fashion_mini("train"), fashion_mnist("test", root)
+    for variant in get_args(objectives.ClassLossOn):
+        seed_everything(seed)
+        G = Generator().to(pick_device())
+        D = Discriminator(class_head=11 if variant == "n+1" else 10).to(pick_device())
+        config = TrainConfig(seed=seed, batch_size=50, lr_g=7e-4, lr_d=7e-4)
+        objective = objectives.acgan(class_loss_on=variant)
+        G_ema = fit(G, D, mini, objective, steps=steps, config=config).G_ema
+        x, y = metrics.sample(G_ema, 1_000, seed=seed)
+        row = {"model": f"acgan[{variant}]", "class_loss_on": variant, "seed": seed}
+        row |= {"steps": steps, "data": mini.source}
+        row["head_accuracy_real"] = head_accuracy(D, test.normalised(), test.labels)
+        row["head_accuracy_fake"] = head_accuracy(D, x, y)
+        row |= measure(G_ema, seed, root, with_cas=False)
+        record(row, VARIANT_RESULTS)
+
+
+def head_accuracy(D: Discriminator, x: Tensor, y: Tensor) -> metrics.Estimate:
+    """Return how often D's class head names the class of ``x``, with its interval.
+
+    A logit beyond the K classes, as the "n+1" variant has, does not take part.
+    """
+    classes = int(y.max()) + 1
+    logits = metrics.in_batches(D, lambda part: class_logits(D, part)[:, :classes], x)
+    return metrics.proportion(int((logits.argmax(1) == y).sum()), len(y))
+
+
+def class_logits(D: Discriminator, x: Tensor) -> Tensor:
+    """Return the class head's logits, float (n, K)."""
+    out: DiscriminatorOutput = D(x)
+    assert out.class_logits is not None
+    return out.class_logits
+
+
 def record(row: dict[str, Any], path: Path = RESULTS) -> None:
     """Put a row into the results, in place of one of the same model and seed."""
     rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
@@ -161,10 +209,8 @@ def record(row: dict[str, Any], path: Path = RESULTS) -> None:
 def main() -> None:
     """Run one recipe from the command line."""
     parser = argparse.ArgumentParser(prog="python -m acgan_lib.recipes", description=__doc__)
-    parser.add_argument(
-        "name",
-        choices=["judge_fashion", "dcgan_fashion", "cgan_fashion", "acgan_fashion", "real_fashion"],
-    )
+    kinds = ("judge", "dcgan", "cgan", "acgan", "real", "variants")
+    parser.add_argument("name", choices=[f"{kind}_fashion" for kind in kinds])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, help="fewer steps than the recipe's, to try it out")
     parser.add_argument("--root", help="folder with FashionMNIST's four files")
@@ -173,13 +219,15 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     extra = {"steps": arguments.steps} if arguments.steps else {}
-    if arguments.name == "judge_fashion":
+    kind = arguments.name.removesuffix("_fashion")
+    if kind == "judge":
         judge_fashion(arguments.seed, arguments.root, **extra)
-    elif arguments.name == "real_fashion":
+    elif kind == "real":
         real_fashion(arguments.seed, arguments.root)
+    elif kind == "variants":
+        variants_fashion(arguments.seed, arguments.root, **extra)
     else:
-        model = arguments.name.removesuffix("_fashion")
-        gan_fashion(model, arguments.seed, arguments.root, **extra)
+        gan_fashion(kind, arguments.seed, arguments.root, **extra)
 
 
 if __name__ == "__main__":

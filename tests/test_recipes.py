@@ -10,12 +10,19 @@ from typing import Any
 import pytest
 import torch
 
-from acgan_lib import metrics, recipes
+from acgan_lib import metrics, recipes, train
 from acgan_lib.data import LabelledImages, fashion_mini
 from acgan_lib.judge import Judge
 from acgan_lib.metrics import Estimate
 
-NAMES = ["judge_fashion", "dcgan_fashion", "cgan_fashion", "acgan_fashion", "real_fashion"]
+NAMES = [
+    "judge_fashion",
+    "dcgan_fashion",
+    "cgan_fashion",
+    "acgan_fashion",
+    "real_fashion",
+    "variants_fashion",
+]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +82,7 @@ def test_results_stay_whole_when_writing_fails(tmp_path: Path, monkeypatch) -> N
 def calls(monkeypatch) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
     """Put spies in the recipes' places."""
     made: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
-    for name in ("judge_fashion", "gan_fashion", "real_fashion"):
+    for name in ("judge_fashion", "gan_fashion", "real_fashion", "variants_fashion"):
         monkeypatch.setattr(recipes, name, lambda *a, n=name, **k: made.append((n, a, k)))
     return made
 
@@ -85,7 +92,7 @@ def test_command_line_runs_the_recipe_named(name: str, calls, monkeypatch) -> No
     monkeypatch.setattr(sys, "argv", ["recipes", name, "--seed", "2", "--root", "there"])
     recipes.main()
     ((function, arguments, _),) = calls
-    if name in ("judge_fashion", "real_fashion"):
+    if name in ("judge_fashion", "real_fashion", "variants_fashion"):
         assert (function, arguments) == (name, (2, "there"))
     else:
         assert (function, arguments) == ("gan_fashion", (name.split("_")[0], 2, "there"))
@@ -133,6 +140,10 @@ def test_a_recipe_from_end_to_end(
     monkeypatch.setattr(recipes, "pick_device", lambda: torch.device("cpu"))
     monkeypatch.setattr(metrics, "sample", few)
     monkeypatch.setattr(metrics, "judge_accuracy", judged)
+    recipes.gan_fashion(model, seed, "somewhere", steps=1)
+    assert (rows, saved) == ([], []), "a run to try it out replaces nothing that ships"
+    (tmp_path / "runs" / f"{model}_fashion-{seed}" / "last.pt").unlink()
+    monkeypatch.setattr(recipes, "GAN_STEPS", 2)
     recipes.gan_fashion(model, seed, "somewhere", steps=2)
 
     measures = {"frechet_judge_distance"}
@@ -152,3 +163,28 @@ def test_a_recipe_from_end_to_end(
         assert (fields["seed"], fields["steps"]) == (0, 2)
         assert fields["images_seen"] == 2 * fields["recipe"]["batch_size"]
         assert measures <= fields["metrics"].keys()
+
+
+def test_variants_are_trained_alike_and_recorded(monkeypatch) -> None:
+    """Three rows, and the class head measured apart from the judge, on real and on generated."""
+    small = fashion_mini("test").per_class(10, seed=0)
+    rows, heads = [], []
+
+    def fit(G: Any, D: Any, *args: Any, **kwargs: Any) -> Any:
+        heads.append(D.class_head.out_features)
+        return train.fit(G, D, *args, **kwargs)
+
+    few = lambda G, n, **kw: metrics.sampling.sample(G, 4, **kw)  # noqa: E731
+    monkeypatch.setattr(recipes, "fit", fit)
+    monkeypatch.setattr(metrics, "sample", few)
+    monkeypatch.setattr(recipes, "fashion_mini", lambda split: small)
+    monkeypatch.setattr(recipes, "fashion_mnist", lambda split, root: small)
+    monkeypatch.setattr(recipes, "measure", lambda G, seed, root, with_cas: {"cas": with_cas})
+    monkeypatch.setattr(recipes, "record", lambda row, path: rows.append((row, path)))
+    recipes.variants_fashion(3, None, steps=1)
+    assert heads == [10, 10, 11]
+    assert [row["class_loss_on"] for row, _ in rows] == ["real+fake", "real", "n+1"]
+    assert {path for _, path in rows} == {recipes.VARIANT_RESULTS}
+    for row, _ in rows:
+        assert (row["seed"], row["steps"], row["cas"]) == (3, 1, False)
+        assert (row["head_accuracy_real"].n, row["head_accuracy_fake"].n) == (100, 40)
