@@ -13,11 +13,15 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import slug
+import torch
+
+from acgan_lib import widgets
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted((ROOT / "book").glob("ch*.ipynb"))
@@ -25,6 +29,8 @@ LONGEST_CELL = 25  # lines of code; a cell that writes out the library's own cod
 WIDEST_LINE = 88  # characters
 WORDS_PER_LINE = 5
 MAY_IGNORE = 6  # cells of a chapter whose output nbval may ignore: versions, timings
+
+WIDGETS = "application/vnd.jupyter.widget-state+json"
 
 Notebook = dict[str, Any]
 
@@ -213,8 +219,29 @@ def pictures_without_words(notebook: Notebook) -> list[str]:
     return broken
 
 
+@cache
+def front_end() -> dict[str, str]:
+    """The code that a widget made now would carry."""
+    picture = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+    made = widgets.Scrubber([(1, picture)]).get_state()
+    return {part: made[part] for part in ("_esm", "_css")}
+
+
+def stale_widgets(notebook: Notebook) -> list[str]:
+    """Stored widgets that carry an older front end than the library's: run the chapter again."""
+    state = notebook["metadata"].get("widgets", {}).get(WIDGETS, {}).get("state", {})
+    now = front_end()
+    return [
+        f"{part} of {widget}"
+        for widget, kept in state.items()
+        for part in now.keys() & kept["state"].keys()
+        if kept["state"][part] != now[part]
+    ]
+
+
 RULES = [
     drift,
+    stale_widgets,
     unknown_tags,
     ignored_outputs,
     too_little_prose,
@@ -255,6 +282,13 @@ def prose(text: str) -> dict[str, Any]:
 
 def notebook(*parts: dict[str, Any]) -> Notebook:
     return {"cells": list(parts)}
+
+
+def test_a_widget_of_an_older_library_is_seen() -> None:
+    css = front_end()["_css"]
+    for kept, broken in ((css, []), (css + "old", ["_css of 1"])):
+        state = {"1": {"state": {"_css": kept}}, "2": {"state": {"layout": "3"}}}
+        assert stale_widgets({"metadata": {"widgets": {WIDGETS: {"state": state}}}}) == broken
 
 
 def test_drift_sees_a_changed_constant_but_no_docstring() -> None:
