@@ -19,6 +19,8 @@ help: ## this list
 read: book ## set up, build the book and serve it on this machine (PORT=8000)
 	@$(PY) tools/serve.py $(PORT)
 
+# Two workers on two cores: with two threads each, they would wait for one another most of the time.
+test: export OMP_NUM_THREADS = 1
 test: .venv ## set up and run everything: lint, types, notebooks, tests, browser
 	@$(PY) tools/preflight.py
 	$(MAKE) lint
