@@ -503,15 +503,11 @@ def test_a_run_killed_with_sigkill_at_any_moment_resumes_to_the_same_weights(
 )  # fmt: skip
 def test_another_runs_folder_is_refused_and_left_alone(tmp_path: Path, changes: Any) -> None:
     path = tmp_path / "last.pt"
-    train._write(path, {"identity": train_identity(), "rows": []})
+    tiny_run(tmp_path)
     before = path.read_bytes()
     with pytest.raises(ValueError, match=r"last.pt holds another run .*give a new run_dir"):
         tiny_run(tmp_path, **changes)
     assert path.read_bytes() == before
-
-
-def train_identity(**changes: Any) -> str:
-    return f"{train._settings(acgan())}, 8 steps, 40 images, {train._identity(config(**changes))}"
 
 
 def test_what_does_not_change_a_run_does_not_stop_it_from_going_on(tmp_path: Path) -> None:
@@ -586,10 +582,9 @@ def test_after_a_divergence_the_run_can_go_on_from_the_good_checkpoint(tmp_path:
     identity = torch.load(tmp_path / "last.pt", weights_only=True)["identity"]
     assert identity.startswith("acgan[real+fake]")
     calls_spent = tiny_run(tmp_path / "other")  # an undisturbed run
-    torch.save(
-        {**torch.load(tmp_path / "last.pt", weights_only=True), "identity": train_identity()},
-        tmp_path / "last.pt",
-    )
+    identity = torch.load(tmp_path / "other" / "last.pt", weights_only=True)["identity"]
+    good = torch.load(tmp_path / "last.pt", weights_only=True)
+    torch.save({**good, "identity": identity}, tmp_path / "last.pt")
     assert_same(tiny_run(tmp_path), calls_spent)
 
 
