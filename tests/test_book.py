@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -57,11 +58,13 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def site() -> Iterator[str]:
     """Build the book with warnings as errors, serve it on localhost, give its address."""
-    command = ["jupyter_book.cli.main", "build", ".", "-W", "-n", "--keep-going"]
-    built = subprocess.run(
-        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
+    # Called by name: `python -m jupyter_book.cli.main` does nothing, and says that all is well.
+    call = "from jupyter_book.cli.main import main; main()"
+    command = [sys.executable, "-c", call, "build", ".", "-W", "-n", "--keep-going", "--all"]
+    start = time.time()
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
+    assert (ROOT / "_build" / "html" / PAGES[0]).stat().st_mtime >= start - 1, "an older build"
     with serve.server(0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}/"
