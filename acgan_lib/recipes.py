@@ -165,7 +165,7 @@ def variants_fashion(seed: int, root: str | None, steps: int = VARIANT_STEPS) ->
         seed_everything(seed)
         G = Generator().to(pick_device())
         D = Discriminator(class_head=11 if variant == "n+1" else 10).to(pick_device())
-        config = TrainConfig(seed=seed, batch_size=50, lr_g=7e-4, lr_d=7e-4)
+        config = TrainConfig(seed=seed, lr_g=1e-3, lr_d=1e-3)
         objective = objectives.acgan(class_loss_on=variant)
         G_ema = fit(G, D, mini, objective, steps=steps, config=config).G_ema
         x, y = metrics.sample(G_ema, 1_000, seed=seed)
