@@ -10,7 +10,7 @@ BIN := .venv/bin
 endif
 PY := $(BIN)/python
 
-.PHONY: help read test book lint lab execute bench lock slug clean .venv
+.PHONY: help read test book lint lab execute front bench lock slug clean .venv
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -35,6 +35,9 @@ book: .venv ## build the pages into _build/html, warnings as errors
 lint: .venv ## ruff, and mypy in strict mode on the library
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+
+front: .venv ## give the chapters' stored widgets the present acgan_lib/front, without running them
+	$(PY) tools/execute.py --front
 
 lab: .venv ## open the chapters in JupyterLab, with live sliders
 	$(BIN)/jupyter lab --notebook-dir=book

@@ -1,8 +1,8 @@
 """Things to touch: a generator under sliders, in a notebook with a live kernel.
 
-Each widget is one anywidget over ``explorer.js``. The front end sends a *request* (which z, where
-along the directions, which class), Python renders it with the reader's own generator on its own
-device, and sends the picture back as base64 bytes. What a request shows depends on nothing but
+Each widget is one anywidget over modules of ``front/``. The front end sends a *request* (which z,
+where along the directions, which class), Python renders it with the reader's own generator on its
+own device, and sends the picture back as base64 bytes. What a request shows depends on nothing but
 the request and G, so any engine that renders the same request draws the same picture.
 
 On a page without a kernel the widget shows ``still``, a strip of pictures made when the widget
@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,16 +30,25 @@ from acgan_lib import latent
 __all__ = ["ClassMix", "ClassSwap", "LatentExplorer", "Scrubber", "enable_colab"]
 
 STRIP = 7  # pictures in a still strip: enough to see a move, about 5 KB
-HERE = Path(__file__).parent
+FRONT = Path(__file__).parent / "front"
 
 
-def _compact(path: Path) -> str:
-    """A script or style sheet without indentation and whole-line comments.
+def bundle(*modules: str) -> str:
+    """One ES module from several of ``front/``, in the order that they need one another.
 
-    Each widget that a notebook saves carries its own copy.
+    anywidget takes a single text. Imports between the modules go, and so do indentation and
+    whole-line comments, for each widget that a notebook saves carries its own copy.
     """
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith(("//", "/**")))
+    parts = [(FRONT / f"{name}.js").read_text(encoding="utf-8") for name in modules]
+    joined = re.sub(r'^import [^;]*? from "\./\w+\.js";$', "", "\n".join(parts), flags=re.M)
+    return compact(re.sub(r"^export (?!default)", "", joined, flags=re.M))
+
+
+def compact(text: str) -> str:
+    """A script or style sheet without indentation, whole-line comments and JSDoc."""
+    bare = re.sub(r"^\s*/\*\*.*?\*/$", "", text, flags=re.M | re.S)
+    lines = (line.strip() for line in bare.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 def enable_colab() -> bool:
@@ -54,8 +64,7 @@ def enable_colab() -> bool:
 class _Face(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
     """What every widget here shares: the front end, its fixed facts and a short repr."""
 
-    _esm = _compact(HERE / "explorer.js")
-    _css = _compact(HERE / "explorer.css")
+    _css = compact((FRONT / "widgets.css").read_text(encoding="utf-8"))
     spec = traitlets.Dict().tag(sync=True)  # what the front end needs to know, once
     still = traitlets.Unicode().tag(sync=True)  # base64 PNG, pictures side by side or an atlas
 
@@ -70,6 +79,8 @@ class _Face(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
 
 class _GeneratorFace(_Face):
     """A widget whose pictures a generator makes; subclasses say what a request means."""
+
+    _esm = bundle("ui", "engines", "generator")
 
     def __init__(
         self,
@@ -347,6 +358,8 @@ class Scrubber(_Face):
     about square. All pictures travel in one PNG inside the widget (``nbytes``), so that it is
     alive on a static page too; 20 frames of 40 FashionMNIST pictures are about 0.5 MB.
     """
+
+    _esm = bundle("ui", "scrubber")
 
     def __init__(
         self,
