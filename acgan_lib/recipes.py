@@ -8,9 +8,11 @@ nothing else; what each seed measured is kept in ``data/results/fashion.json``.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,9 +25,10 @@ from acgan_lib.data import fashion_mini, fashion_mnist
 from acgan_lib.judge import BATCH_SIZE, Judge, train_judge
 from acgan_lib.nets import ConditionalGenerator, Discriminator, DiscriminatorOutput, Generator
 from acgan_lib.runtime import pick_device, seed_everything
-from acgan_lib.train import CsvHistory, TrainConfig, fit
+from acgan_lib.train import Callback, CsvHistory, Progress, TrainConfig, fit
 
 GAN_STEPS = 6_000
+ON_THE_WAY = {300: "early", 1_500: "middle"}  # steps of the shipped AC-GAN's run that ship too
 JUDGE_STEPS = 9_360
 CAS_EPOCHS = 3
 VARIANT_STEPS = 300
@@ -61,10 +64,12 @@ def gan_fashion(model: str, seed: int, root: str | None, steps: int = GAN_STEPS)
     device = pick_device()
     run = Path("runs") / f"{model}_fashion-{seed}"
     run.mkdir(parents=True, exist_ok=True)
-    history = CsvHistory(run / "history.csv")
+    callbacks: list[Callback] = [CsvHistory(run / "history.csv")]
+    if (model, seed, steps) == ("acgan", 0, GAN_STEPS):
+        callbacks.append(partial(keep_on_the_way, config=config, data=train.source, root=root))
     result = fit(
         G.to(device), D.to(device), train, objective,
-        steps=steps, config=config, callbacks=[history], run_dir=run,
+        steps=steps, config=config, callbacks=callbacks, run_dir=run,
     )  # fmt: skip
     measured = measure(result.G_ema.cpu(), seed, root)
     for name, estimate in measured.items():
@@ -84,6 +89,31 @@ def gan_fashion(model: str, seed: int, root: str | None, steps: int = GAN_STEPS)
             images_seen=steps * config.batch_size,
             metrics=measured,
         )
+
+
+def keep_on_the_way(
+    progress: Progress, *, config: TrainConfig, data: str, root: str | None
+) -> None:
+    """Ship G_ema as it is after each step of ON_THE_WAY, as acgan_fashion_early and so on.
+
+    Part of the shipped AC-GAN's own run, with its learning rates: chapter 6 shows G learn.
+    """
+    if progress.step not in ON_THE_WAY:
+        return
+    G = copy.deepcopy(progress.G_ema).cpu()
+    of = f"after {progress.step:,} of the {progress.steps:,} steps of acgan_fashion's run"
+    zoo.save(
+        f"acgan_fashion_{ON_THE_WAY[progress.step]}",
+        G,
+        recipe={"taken": of, **asdict(config)},
+        data=data,
+        seed=config.seed,
+        steps=progress.step,
+        images_seen=progress.step * config.batch_size,
+        metrics=measure(G, config.seed, root, with_cas=False),
+        command="make train-acgan_fashion",
+        half=True,
+    )
 
 
 def networks(model: str, num_classes: int) -> tuple[Generator, Discriminator, objectives.Objective]:

@@ -95,13 +95,15 @@ def save(
     command: str | None = None,
     licence: str = "MIT",
     kwargs: Mapping[str, Any] | None = None,
+    half: bool = False,
     folder: Path | None = None,
 ) -> Path:
     """Save a trained network, its manifest and the model card; return the weights' path.
 
-    Weights are kept as float32 if they then fit MAX_BYTES. If not, matrices and kernels are kept
-    as float16; vectors (biases, statistics of BatchNorm, vectors of spectral norm) and integers
-    never are. Nothing is written if the saved weights do not load again.
+    Weights are kept as float32 if they then fit MAX_BYTES. If not, or where `half` asks for it,
+    matrices and kernels are kept as float16; vectors (biases, statistics of BatchNorm, vectors of
+    spectral norm) and integers never are. Nothing is written if the saved weights do not load
+    again.
 
     Args:
         name: small letters, digits and underscores, such as "acgan_fashion".
@@ -113,6 +115,7 @@ def save(
         command: what trains it again; "make train-NAME" if left out.
         licence: of the weights.
         kwargs: arguments that rebuild `model`; read from its attributes if left out.
+        half: keep matrices and kernels as float16, for a network that is only looked at.
         folder: where to save; data/checkpoints if left out.
 
     Raises ValueError if the name or class is wrong, the weights are not finite or too large, or
@@ -124,7 +127,7 @@ def save(
     if type(model) is not _class(class_name):
         raise ValueError(f"model must be one of {', '.join(_CLASSES)}, not {type(model)}")
     arguments = dict(kwargs) if kwargs is not None else _arguments(model)
-    content, dtype = _pack(model)
+    content, dtype = _pack(model, half)
     path = _folder(folder) / f"{name}.safetensors"
     _fill(_build(class_name, arguments), content, path)
     fields = {
@@ -225,22 +228,22 @@ def _arguments(model: nn.Module) -> dict[str, Any]:
     return {name: value for name, value in found.items() if isinstance(value, int | float)}
 
 
-def _pack(model: nn.Module) -> tuple[bytes, str]:
+def _pack(model: nn.Module, half: bool = False) -> tuple[bytes, str]:
     """Return a network's state as safetensors, and its dtype: "float32", or else "float16"."""
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     bad = [k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
     if bad:
         raise ValueError(f"model has values that are not finite, in {', '.join(bad)}")
     content = safetensors.save(state)
-    if len(content) <= MAX_BYTES:
+    if len(content) <= MAX_BYTES and not half:
         return content, "float32"
-    half = {
+    halves = {
         key: value.half() if value.is_floating_point() and value.ndim > 1 else value
         for key, value in state.items()
     }
-    if any(v.is_floating_point() and not v.isfinite().all() for v in half.values()):
+    if any(v.is_floating_point() and not v.isfinite().all() for v in halves.values()):
         raise ValueError("model has weights beyond float16's range (65504)")
-    content = safetensors.save(half)
+    content = safetensors.save(halves)
     if len(content) > MAX_BYTES:
         raise ValueError(
             f"model takes {len(content):,} bytes even as float16; a checkpoint has "
