@@ -27,10 +27,20 @@ from torch import Tensor, nn
 
 from acgan_lib import latent
 
-__all__ = ["ClassMix", "ClassSwap", "LatentExplorer", "Scrubber", "enable_colab"]
+__all__ = [
+    "ClassMix",
+    "ClassSwap",
+    "LatentExplorer",
+    "LatentMap",
+    "Scrubber",
+    "SideBySide",
+    "enable_colab",
+]
 
 STRIP = 7  # pictures in a still strip: enough to see a move, about 5 KB
+TILES = 5  # a map's still is TILES x TILES pictures, about 15 KB
 FRONT = Path(__file__).parent / "front"
+MODULES = ("ui", "engines", "link", "generator")  # of every face that a generator stands behind
 
 
 def bundle(*modules: str) -> str:
@@ -39,14 +49,16 @@ def bundle(*modules: str) -> str:
     anywidget takes a single text. Imports between the modules go, and so do indentation and
     whole-line comments, for each widget that a notebook saves carries its own copy.
     """
-    parts = [(FRONT / f"{name}.js").read_text(encoding="utf-8") for name in modules]
-    joined = re.sub(r'^import [^;]*? from "\./\w+\.js";$', "", "\n".join(parts), flags=re.M)
+    *parts, last = [(FRONT / f"{name}.js").read_text(encoding="utf-8") for name in modules]
+    needed = [re.sub(r"^export default .*$", "", part, flags=re.M) for part in parts]
+    joined = "\n".join([*needed, last])  # anywidget calls the last module's default export
+    joined = re.sub(r'^import [^;]*? from "\./\w+\.js";$', "", joined, flags=re.M)
     return compact(re.sub(r"^export (?!default)", "", joined, flags=re.M))
 
 
 def compact(text: str) -> str:
     """A script or style sheet without indentation, whole-line comments and JSDoc."""
-    bare = re.sub(r"^\s*/\*\*.*?\*/$", "", text, flags=re.M | re.S)
+    bare = re.sub(r"/\*\*.*?\*/ ?", "", text, flags=re.S)
     lines = (line.strip() for line in bare.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("//"))
 
@@ -80,7 +92,7 @@ class _Face(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
 class _GeneratorFace(_Face):
     """A widget whose pictures a generator makes; subclasses say what a request means."""
 
-    _esm = bundle("ui", "engines", "generator")
+    _esm = bundle(*MODULES)
 
     def __init__(
         self,
@@ -94,6 +106,7 @@ class _GeneratorFace(_Face):
         latent_dim: int | None,
         class_names: Sequence[str] | None,
         num_classes: int | None,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         self.G = G
         self.seed = seed
@@ -113,6 +126,7 @@ class _GeneratorFace(_Face):
             "reach": self.reach,
             "size": list(strip.shape[-2:]),
             "strip": len(strip),
+            **(more or {}),
         }
         about = (
             f"G={type(G).__name__}, latent_dim={self.latent_dim}, "
@@ -150,8 +164,7 @@ class _GeneratorFace(_Face):
 
     def _z(self, request: dict[str, Any]) -> Tensor:
         """z = z(seed) + sum_i coords[i] * direction i."""
-        generator = torch.Generator().manual_seed(request["seed"])
-        z = torch.randn(self.latent_dim, generator=generator)
+        z = _seeded_z(request["seed"], self.latent_dim)
         return z + torch.tensor(request["coords"], dtype=torch.float32) @ self.directions
 
     def _checked(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,7 +214,8 @@ class _GeneratorFace(_Face):
         try:
             request = self._checked(message["request"])
             reply["frame"] = encode(self._images(request))
-            self._request = request
+            if not message["request"].get("aside"):  # a thumbnail is not what the reader looks at
+                self._request = request
         except Exception as error:  # whatever G raises belongs in front of the reader
             reply["error"] = f"{type(error).__name__}: {error}"
         self.send(reply)
@@ -248,8 +262,7 @@ class LatentExplorer(_GeneratorFace):
         )
 
     def _images(self, request: dict[str, Any]) -> Tensor:
-        y = torch.tensor([request["label"]]) if "label" in request else None
-        return latent.generate(self.G, self._z(request).unsqueeze(0), y)
+        return _one(self.G, self._z(request), request)
 
     def _strip(self) -> Tensor:
         """Along the first direction, from -reach to reach; the middle one is the start."""
@@ -257,9 +270,7 @@ class LatentExplorer(_GeneratorFace):
         if not len(self.directions):
             return self._images(start)
         moves = torch.linspace(-self.reach, self.reach, STRIP).unsqueeze(1)
-        z = self._z(start) + moves * self.directions[0]
-        y = torch.full((STRIP,), start["label"]) if "label" in start else None
-        return latent.generate(self.G, z, y)
+        return _one(self.G, self._z(start) + moves * self.directions[0], start)
 
 
 class ClassSwap(_GeneratorFace):
@@ -350,6 +361,133 @@ class ClassMix(_GeneratorFace):
         return latent.generate_mixed(self.G, self._z(request).expand(len(t), -1), w)
 
 
+class LatentMap(_GeneratorFace):
+    """A plane in latent space as a map of pictures; a path over it becomes a GIF or a PNG strip.
+
+    ``through`` names the seeds of three z, the map's A, B and C, and the plane goes through them:
+    z = A + u (B - A) + v (C - (A + B) / 2) / h, with h the height of an equilateral triangle of
+    side 1, which three random z nearly make. ``directions`` asks for another plane instead:
+    z(seed) + u d1 + v d2 with u and v up to ``reach``; d1 and d2 are the rows of a tensor
+    (2, latent_dim), or, where it is 2, the first two principal directions of G.
+
+    Other arguments, ``widget.z`` and ``widget.image()`` (C, H, W) as LatentExplorer's.
+    """
+
+    _esm = bundle(*MODULES, "gif", "map")
+
+    def __init__(
+        self,
+        G: nn.Module,
+        through: Sequence[int] = (0, 1, 2),
+        *,
+        directions: Tensor | int | None = None,
+        seed: int = 0,
+        label: int | str = 0,
+        reach: float = 4.0,
+        latent_dim: int | None = None,
+        class_names: Sequence[str] | None = None,
+        num_classes: int | None = None,
+    ) -> None:
+        if directions is None:
+            directions = _triangle(through, _count(latent_dim, G, "latent_dim"))
+            seed, view = through[0], _triangle_view(through)
+        else:
+            view = _square_view(reach)
+        self.ranges: list[list[float]] = view["ranges"]
+        super().__init__(
+            "map",
+            G,
+            start={"label": label} if _class_names(G, class_names, num_classes) else {},
+            directions=directions,
+            seed=seed,
+            reach=reach,
+            latent_dim=latent_dim,
+            class_names=class_names,
+            num_classes=num_classes,
+            more={**view, "tiles": TILES},
+        )
+
+    def _directions(self, directions: Tensor | int) -> Tensor:
+        rows = super()._directions(directions)
+        if len(rows) != 2:
+            raise ValueError(f"a map has 2 directions, not {len(rows)}")
+        return rows
+
+    def _images(self, request: dict[str, Any]) -> Tensor:
+        return _one(self.G, self._z(request), request)
+
+    def _strip(self) -> Tensor:
+        """The map's tiles, row by row from its upper left corner, then the start."""
+        start = self._request
+        (left, right), (low, high) = self.ranges
+        at = (torch.arange(TILES) + 0.5) / TILES
+        v, u = torch.meshgrid(high - at * (high - low), left + at * (right - left), indexing="ij")
+        coords = torch.stack([u.flatten(), v.flatten()], dim=1)
+        z = torch.cat(
+            [
+                _seeded_z(start["seed"], self.latent_dim) + coords @ self.directions,
+                self._z(start).unsqueeze(0),
+            ]
+        )
+        return _one(self.G, z, start)
+
+
+class SideBySide(_GeneratorFace):
+    """Several generators under the same z and class, such as the checkpoints of one training.
+
+    ``generators`` names them in the order in which they stand; all take the same z and classes.
+    The sliders follow principal directions of the *last* one. Other arguments as
+    LatentExplorer's; ``widget.image()`` is one picture for each generator, (n, C, H, W).
+    """
+
+    def __init__(
+        self,
+        generators: Mapping[str, nn.Module],
+        *,
+        directions: Tensor | int = 1,
+        seed: int = 0,
+        label: int | str = 0,
+        reach: float = 4.0,
+        latent_dim: int | None = None,
+        class_names: Sequence[str] | None = None,
+        num_classes: int | None = None,
+    ) -> None:
+        if not generators:
+            raise ValueError("generators is empty")
+        self.generators = dict(generators)
+        self._agree("latent_dim", latent_dim)
+        self._agree("num_classes", num_classes)
+        G = list(self.generators.values())[-1]
+        super().__init__(
+            "beside",
+            G,
+            start={"label": label} if _class_names(G, class_names, num_classes) else {},
+            directions=directions,
+            seed=seed,
+            reach=reach,
+            latent_dim=latent_dim,
+            class_names=class_names,
+            num_classes=num_classes,
+            more={"names": list(self.generators)},
+        )
+
+    def _agree(self, name: str, given: int | None) -> None:
+        found = {key: getattr(G, name, given) for key, G in self.generators.items()}
+        if len(set(found.values())) > 1:
+            raise ValueError(f"the generators differ in {name}: {found}")
+
+    def image(self) -> Tensor:
+        """The current pictures, one per generator, on the CPU: (n, C, H, W) in [-1, 1]."""
+        return self.render(self._request)
+
+    def _images(self, request: dict[str, Any]) -> Tensor:
+        z = self._z(request)
+        return torch.cat([_one(G, z, request).cpu() for G in self.generators.values()])
+
+    def _strip(self) -> Tensor:
+        return self._images(self._request)
+
+
 class Scrubber(_Face):
     """A slider and a play button over saved pictures, such as ``SampleGrid.frames``.
 
@@ -402,6 +540,50 @@ def encode(images: Tensor) -> dict[str, Any]:
     n, c, h, w = pixels.shape
     data = pixels.permute(0, 2, 3, 1).contiguous().numpy().tobytes()
     return {"n": n, "h": h, "w": w, "c": c, "data": base64.b64encode(data).decode("ascii")}
+
+
+def _one(G: nn.Module, z: Tensor, request: Mapping[str, Any]) -> Tensor:
+    """G's pictures of z (latent_dim,) or (n, latent_dim), all of the request's class if any."""
+    z = torch.atleast_2d(z)
+    return latent.generate(
+        G, z, torch.full((len(z),), request["label"]) if "label" in request else None
+    )
+
+
+def _seeded_z(seed: int, latent_dim: int) -> Tensor:
+    """The z of a seed: (latent_dim,), from N(0, 1)."""
+    return torch.randn(latent_dim, generator=torch.Generator().manual_seed(seed))
+
+
+HEIGHT = math.sqrt(3) / 2  # of an equilateral triangle of side 1
+
+
+def _triangle(through: Sequence[int], latent_dim: int) -> Tensor:
+    """The directions, (2, latent_dim), of the plane through the z of three seeds."""
+    if len(through) != 3:
+        raise ValueError(f"through must name three seeds, not {list(through)}")
+    a, b, c = (_seeded_z(seed, latent_dim) for seed in through)
+    return torch.stack([b - a, (c - (a + b) / 2) / HEIGHT])
+
+
+def _triangle_view(through: Sequence[int]) -> dict[str, Any]:
+    """What the front end knows of a map through three z: its edges, its corners, a first path."""
+    corners = [[0.0, 0.0], [1.0, 0.0], [0.5, HEIGHT]]
+    return {
+        "directions": ["Across", "Up"],
+        "ranges": [[-0.25, 1.25], [HEIGHT / 2 - 0.75, HEIGHT / 2 + 0.75]],
+        "marks": [
+            [f"{n}, seed {s}", *at] for n, s, at in zip("ABC", through, corners, strict=True)
+        ],
+        "path": [*corners, corners[0]],
+    }
+
+
+def _square_view(reach: float) -> dict[str, Any]:
+    """The same of a map along two directions: its first path is a square about the start."""
+    r = reach / 2
+    square = [[r, 0.0], [0.0, r], [-r, 0.0], [0.0, -r], [r, 0.0]]
+    return {"ranges": [[-reach, reach]] * 2, "marks": [], "path": [[0.0, 0.0], *square, [0.0, 0.0]]}
 
 
 def _bytes(images: Tensor) -> Tensor:

@@ -1,41 +1,74 @@
-// LatentExplorer, ClassSwap and ClassMix: a generator under controls.
+// LatentExplorer, ClassSwap, ClassMix and SideBySide: a generator under controls.
 
 import { kernelEngine, latestWins } from "./engines.js";
-import { button, decode, h, menu, number, pad, percent, picture, slider } from "./ui.js";
+import { formatLink, linkedPlace, parseLink, placeOf, whenConnected } from "./link.js";
+import {
+  button, clip, decode, h, menu, number, pad, percent, picture, player, slider,
+} from "./ui.js";
+
+/** @typedef {import("./link.js").State} State */
+/** @typedef {import("./ui.js").Frame} Frame */
+/**
+ * What a face's extra parts, such as a map's, are given.
+ * @typedef {{model: any, spec: any, state: State, root: HTMLElement,
+ *   move: (coords: number[], playing?: boolean) => void, stop: () => void, rest: () => void,
+ *   say: (text: string, bad?: boolean) => void,
+ *   draw: (request: State) => Promise<Frame>}} Face
+ */
+/**
+ * @typedef {{pad: ReturnType<typeof pad>, foot: HTMLElement, asked: (request: State) => void,
+ *   playing: () => boolean, stop: () => void, awake: () => void, close: () => void}} Extras
+ */
 
 const ASLEEP = "This page has no Python kernel, so the sliders are asleep: open the chapter in "
   + "Colab or run \u201cmake lab\u201d to wake them.";
 const SLOW = "Waiting for Python. If a cell is still running, the sliders wake when it ends; if "
   + "not, run this cell again.";
+const LAP = 16; // seconds that a drift takes to come back to where it began
 
-/** LatentExplorer, ClassSwap and ClassMix. */
-function generatorFace(model, root) {
+/**
+ * A widget of one kind in `root`; returns what ends it. `extend` builds a face's own pad and more.
+ * @param {any} model @param {HTMLElement} root
+ * @param {((face: Face, moved: (x: number, y: number) => void) => Extras) | null} extend
+ */
+export function generatorFace(model, root, extend = null) {
   const spec = model.get("spec");
   const { kind, start, classes, reach, size } = spec;
+  const many = spec.directions.length;
+  /** @type {[number, number][]} */
+  const ranges = spec.ranges ?? Array(many).fill([-reach, reach]);
+  /** @type {State} */
   const state = { ...start, coords: [...start.coords] };
   const status = h("p", { class: "status", role: "status" });
   const live = h("p", { class: "hidden", "aria-live": "polite" });
-  const many = spec.directions.length;
-  let announce, awake = false;
+  const digits = ranges.map(([low, high]) => (high - low > 3 ? 1 : 2));
+  let announce = 0, awake = false, painted = 0;
 
   // What the pictures are called, in captions and to a screen reader.
-  const moved = (r) => r.coords.map((c, i) => `direction ${i + 1} = ${number(c)}`);
-  const named = (r) => (kind === "mix"
+  const moved = (/** @type {State} */ r) => r.coords.slice(0, many).map((c, i) => (
+    `${spec.directions[i].toLowerCase()} = ${number(c, digits[i])}`));
+  const named = (/** @type {any} */ r) => (kind === "mix"
     ? `${percent(1 - r.t)} ${classes[r.a]}, ${percent(r.t)} ${classes[r.b]}`
     : "label" in r ? classes[r.label] : "no class");
-  const describe = (r, what = named(r)) => [`Generated image: ${what}`, ...moved(r),
-    `z from seed ${r.seed}`].join(", ");
+  const describe = (/** @type {State} */ r, what = named(r)) => [`Generated image: ${what}`,
+    ...moved(r), `z from seed ${r.seed}`].join(", ");
 
-  const pictures = kind === "swap" ? classes.map((name) => picture(size, name))
+  const names = kind === "swap" ? classes : kind === "beside" ? spec.names : null;
+  const pictures = names ? names.map((/** @type {string} */ name) => picture(size, name))
     : kind === "mix" ? [0, 1, 2].map(() => picture(size)) : [picture(size)];
   const pinned = picture(size);
   pinned.node.classList.add("pinned");
   const order = kind === "mix" ? [1, 0, 2] : pictures.keys();
   const pics = h("div", { class: "pics" }, ...[...order].map((i) => pictures[i].node));
 
+  /** @param {any} r */
   function caption(r) {
-    if (kind === "swap") {
-      pictures.forEach((p, i) => p.say(classes[i], describe(r, classes[i])));
+    if (kind === "beside") {
+      pictures.forEach((/** @type {any} */ p, /** @type {number} */ i) => p.say(names[i],
+        describe(r, `${names[i]}${"label" in r ? `, ${classes[r.label]}` : ""}`)));
+    } else if (kind === "swap") {
+      pictures.forEach((/** @type {any} */ p, /** @type {number} */ i) => p.say(names[i],
+        describe(r, names[i])));
     } else if (kind === "mix") {
       pictures[0].say(named(r), describe(r));
       pictures[1].say(classes[r.a], describe(r, classes[r.a]));
@@ -44,97 +77,161 @@ function generatorFace(model, root) {
       pictures[0].say("label" in r ? classes[r.label] : `Seed ${r.seed}`, describe(r));
     }
   }
+  /** @param {string} text @param {boolean} bad */
   function say(text, bad = false) {
     status.textContent = text;
     status.classList.toggle("bad", bad);
   }
 
   const engine = kernelEngine(model);
-  const ask = latestWins(engine, (frame, r) => {
+  // One request at a time, so that thumbnails and pictures never run into one another.
+  let last = Promise.resolve();
+  const draw = (/** @type {State} */ request) => {
+    const frame = last.then(() => engine.render(request));
+    last = frame.catch(() => {});
+    return frame;
+  };
+  const ask = latestWins({ render: draw }, (/** @type {Frame} */ frame, /** @type {State} */ r) => {
     clearTimeout(slow);
     if (!awake) wake(true);
-    pictures.forEach((p, i) => p.draw(frame, i));
-    caption(r);
+    pictures.forEach((/** @type {any} */ p, /** @type {number} */ i) => p.draw(frame, i));
     root.dataset.shown = JSON.stringify(r);
-    say("");
+    if (drift.playing() || extras?.playing()) return; // words that change with each frame help nobody
+    caption(r);
+    if (status.textContent) say("");
     clearTimeout(announce);
-    announce = setTimeout(() => {
-      live.textContent = kind === "swap" ? describe(r, "every class") : describe(r);
+    announce = window.setTimeout(() => {
+      live.textContent = names ? describe(r, kind === "swap" ? "every class" : named(r)) : describe(r);
     }, 400);
-  }, (error) => { clearTimeout(slow); say(error.message, true); });
+  }, (/** @type {Error} */ error) => { clearTimeout(slow); stop(); say(error.message, true); });
+  /** @param {Partial<State>} part */
   function change(part) {
     Object.assign(state, part);
-    if (many) state.coords = [...state.coords];
-    seed.textContent = state.seed;
-    ask({ ...state });
+    const request = { ...state, coords: [...state.coords] };
+    if (seed.textContent !== String(state.seed)) seed.textContent = String(state.seed);
+    ask(request);
+    extras?.asked(request);
   }
+  /** Go to a place along the directions; a player's moves show on the sliders five times a second. */
+  function move(/** @type {number[]} */ coords, playing = false) {
+    coords.forEach((c, i) => { state.coords[i] = c; });
+    plane?.set(state.coords[0], state.coords[1]);
+    if (!playing || performance.now() - painted > 200) {
+      painted = performance.now();
+      knobs.forEach((/** @type {any} */ k, /** @type {number} */ i) => k.set(state.coords[i]));
+    }
+    change({});
+  }
+  /** Everything as a state says, controls too. @param {any} r */
+  function show(r) {
+    stop();
+    mix?.set(r.t);
+    for (const key in menus) menus[key].set(r[key]);
+    Object.assign(state, r);
+    move([...r.coords]);
+  }
+  function stop() { drift.stop(); extras?.stop(); }
+  function rest() { move([...state.coords]); }
+
+  // A drift: each direction swings at its own pace, and after a lap all are where they began.
+  let phase = 0;
+  /** @type {number[]} */
+  let from = [];
+  const drift = player(root, (seconds) => {
+    phase = (phase + seconds / LAP) % 1;
+    move(from.map((c, i) => Math.round(1000 * clip(
+      c + 0.6 * reach * Math.sin(2 * Math.PI * (i + 1) * phase), ...ranges[i])) / 1000), true);
+    return true;
+  }, (on) => {
+    drifting.textContent = on ? "Stop" : "Drift";
+    if (on) [phase, from] = [0, state.coords.slice(0, many)];
+    else if (awake) rest();
+  });
+  const drifting = button("Drift", drift.toggle, { class: "play" });
 
   // Controls.
-  const plane = kind === "explorer" && many > 1 ? pad(reach, (x, y) => {
-    state.coords[0] = x; state.coords[1] = y;
-    knobs[0].set(x); knobs[1].set(y);
-    change({});
-  }) : null;
-  const knobs = spec.directions.map((name, i) => slider(name, {
-    min: -reach, max: reach, step: 0.1, value: start.coords[i], show: number,
-    axis: plane && i < 2 ? (i ? "\u2195" : "\u2194") : "",
+  const stage = h("div", { class: "stage" }, pics);
+  /** @type {Extras | null} */
+  let extras = null;
+  const dragged = (/** @type {number} */ x, /** @type {number} */ y) => { stop(); move([x, y]); };
+  if (extend) extras = extend({ model, spec, state, root, move, stop, rest, say, draw }, dragged);
+  const plane = extras ? extras.pad : kind === "explorer" && many > 1
+    ? pad("Pad: direction 1 across, direction 2 upwards.", {
+      ranges, start: start.coords, changed: dragged }) : null;
+  if (plane && !extras) {
+    plane.node.append(h("span", { class: "name x", "aria-hidden": "true" }, "1"),
+      h("span", { class: "name y", "aria-hidden": "true" }, "2"));
+  }
+  const knobs = spec.directions.map((/** @type {string} */ name, /** @type {number} */ i) => slider(name, {
+    min: ranges[i][0], max: ranges[i][1], step: digits[i] === 1 ? 0.1 : 0.01, value: start.coords[i],
+    show: (x) => number(x, digits[i]), axis: plane && i < 2 ? (i ? "\u2195" : "\u2194") : "",
     changed(x) {
+      stop();
       state.coords[i] = x;
-      if (plane) plane.set(state.coords[0], state.coords[1]);
+      plane?.set(state.coords[0], state.coords[1]);
       change({});
     },
   }));
   const seed = h("output", { "aria-live": "off" }, start.seed);
   const bar = h("div", { class: "bar" });
+  /** @type {Record<string, ReturnType<typeof menu>>} */
   const menus = {};
   for (const [key, label] of [["label", "Class"], ["a", "From"], ["b", "To"]]) {
     if (!(key in start)) continue;
     menus[key] = menu(label, classes, start[key], (i) => change({ [key]: i }));
     bar.append(menus[key].node);
   }
-  const mix = "t" in start && slider("Mix", { min: 0, max: 1, step: 0.01, value: start.t,
-    show: percent, changed: (t) => change({ t }) });
-  bar.append(button("New z", () => change({ seed: state.seed + 1 })));
-  if (kind === "explorer") {
+  const mix = "t" in start ? slider("Mix", { min: 0, max: 1, step: 0.01, value: start.t,
+    show: percent, changed: (t) => change({ t }) }) : null;
+  // A map through chosen z has no other z to go to.
+  if (!spec.marks?.length) {
+    bar.append(button("New z", () => { stop(); change({ seed: state.seed + 1 }); }));
+  }
+  if (names && many) bar.append(drifting);
+  if (kind === "explorer" || kind === "map") {
     const pin = button("Pin and compare", () => {
       const on = pin.getAttribute("aria-pressed") !== "true";
       pin.setAttribute("aria-pressed", on);
       pin.textContent = on ? "Unpin" : "Pin and compare";
       if (!on) return pinned.node.remove();
       pinned.copy(pictures[0].canvas);
-      const r = JSON.parse(root.dataset.shown);
+      const r = JSON.parse(root.dataset.shown ?? "{}");
       pinned.say(`Pinned: ${"label" in r ? classes[r.label] : `seed ${r.seed}`}`,
         `Pinned. ${describe(r)}`);
       pics.prepend(pinned.node);
     }, { "aria-pressed": "false" });
     bar.append(pin);
   }
-  bar.append(button("Reset", () => {
-    knobs.forEach((k, i) => k.set(start.coords[i]));
-    if (plane) plane.set(start.coords[0], start.coords[1]);
-    if (mix) mix.set(start.t);
-    for (const key in menus) menus[key].set(start[key]);
-    change({ ...start, coords: [...start.coords] });
-  }), h("span", { class: "seed" }, "seed ", seed));
+  const reset = button("Reset", () => show({ ...start, coords: [...start.coords] }));
+  bar.append(reset);
+  const link = button("Link", () => {
+    stop();
+    history.replaceState(history.state, "", formatLink(state, placeOf(root)));
+    Promise.resolve(navigator.clipboard?.writeText(location.href) ?? Promise.reject()).then(
+      () => say("Link copied. It opens this very picture."),
+      () => say("The address of this page now opens this very picture: copy it from there."));
+  });
+  if (!spec.marks?.length) bar.append(h("span", { class: "seed" }, "seed ", seed));
 
   const controls = h("div", { class: "knobs" }, ...(mix ? [mix.node] : []),
-    ...knobs.map((k) => k.node));
-  const stage = h("div", { class: "stage" }, pics, ...(plane ? [plane.node] : []),
-    ...(mix || many ? [controls] : []));
-  root.append(bar, stage, status, live);
-  root.style.setProperty("--k", Math.min(pictures.length, 10));
-  root.style.setProperty("--half", Math.min(Math.ceil(pictures.length / 2), 5));
-  if (plane) plane.set(start.coords[0], start.coords[1]);
+    ...knobs.map((/** @type {any} */ k) => k.node));
+  if (plane) stage.append(plane.node);
+  if (mix || many) stage.append(controls);
+  root.append(bar, stage, ...(extras ? [extras.foot] : []), status, live);
+  root.style.setProperty("--k", String(Math.min(pictures.length, 10)));
+  root.style.setProperty("--half", String(Math.min(Math.ceil(pictures.length / 2), 5)));
 
+  /** @param {boolean} on */
   function wake(on) {
     awake = on;
     root.classList.toggle("asleep", !on);
-    root.querySelectorAll("input, select, button").forEach((n) => { n.disabled = !on; });
+    root.querySelectorAll("input, select, button").forEach((/** @type {any} */ n) => { n.disabled = !on; });
     if (plane) {
-      plane.node.setAttribute("aria-disabled", !on);
+      plane.node.setAttribute("aria-disabled", String(!on));
       plane.node.tabIndex = on ? 0 : -1;
     }
     if (on) strip.remove();
+    extras?.awake();
   }
 
   // The still: what the start looks like, from the strip made with the widget.
@@ -142,43 +239,71 @@ function generatorFace(model, root) {
   caption(state);
   const stillDrawn = decode(model.get("still")).then((image) => {
     if (awake) return;
-    const x = (i) => i * size[1];
-    if (kind === "swap") return pictures.forEach((p, i) => p.copy(image, x(i)));
-    pictures[0].copy(image, x(spec.strip >> 1));
+    const x = (/** @type {number} */ i) => i * size[1];
+    if (names) return pictures.forEach((/** @type {any} */ p, /** @type {number} */ i) => p.copy(image, x(i)));
+    pictures[0].copy(image, x(kind === "map" ? spec.strip - 1 : spec.strip >> 1));
     if (kind === "mix") { pictures[1].copy(image); pictures[2].copy(image, x(spec.strip - 1)); }
   });
-  const slow = setTimeout(() => { if (!awake) say(SLOW); }, 3000);
+  const slow = window.setTimeout(() => { if (!awake) say(SLOW); }, 3000);
   wake(false);
   // A page made from a notebook carries its widgets' state in a script element; a notebook does not.
   if (document.querySelector('script[type="application/vnd.jupyter.widget-state+json"]')) {
     clearTimeout(slow);
     say(ASLEEP);
     stillDrawn.then(() => decode(model.get("still"))).then((image) => {
-      if (awake || kind === "swap" || spec.strip < 2) return;
+      if (awake || names || kind === "map" || spec.strip < 2) return;
       for (let i = 0; i < spec.strip; i++) {
         const s = i / (spec.strip - 1);
         const part = kind === "mix" ? percent(s) : number((2 * s - 1) * reach);
         const p = picture(size);
         p.copy(image, i * size[1]);
-        p.say(part, kind === "mix" ? describe({ ...start, t: s })
-          : describe({ ...start, coords: start.coords.map((c, j) => (j ? c : (2 * s - 1) * reach)) }));
+        p.say(part, kind === "mix" ? describe({ ...start, t: s }) : describe({ ...start,
+          coords: start.coords.map((/** @type {number} */ c, /** @type {number} */ j) => (
+            j ? c : (2 * s - 1) * reach)) }));
         strip.append(p.node);
       }
-      strip.style.setProperty("--n", spec.strip);
+      strip.style.setProperty("--n", String(spec.strip));
       strip.setAttribute("data-what", kind === "mix" ? `Share of ${classes[start.b]}`
         : "Along direction 1");
       status.after(strip);
     });
   }
+
+  /** Go where the page's address points, if it points here. */
+  function follow() {
+    if (linkedPlace(location.hash) !== placeOf(root)) return false;
+    const wanted = parseLink(location.hash, { start, ranges, classes, fixed: !!spec.marks?.length });
+    if (!wanted) return false;
+    root.scrollIntoView({ block: "center" });
+    show(wanted); // asks the engine: that is what the link is for
+    return true;
+  }
+  addEventListener("hashchange", follow);
+  whenConnected(root).then(() => {
+    if (!placeOf(root)) return;
+    link.disabled = !awake;
+    reset.after(link);
+    follow();
+  });
   ask({ ...state }); // a kernel, wherever it is, answers this and wakes the controls
-  return () => { clearTimeout(slow); clearTimeout(announce); engine.close(); };
+  return () => {
+    removeEventListener("hashchange", follow);
+    clearTimeout(slow);
+    clearTimeout(announce);
+    drift.close();
+    extras?.close();
+    engine.close();
+  };
 }
 
+/** @param {{model: any, el: HTMLElement}} view */
 function render({ model, el }) {
+  /** @type {Record<string, string>} */
+  const label = {
+    explorer: "Latent explorer", swap: "Class swap", mix: "Class mix", beside: "Side by side",
+  };
   const { kind } = model.get("spec");
-  const root = h("div", { class: `acgan ${kind}`, role: "group", "aria-label": {
-    explorer: "Latent explorer", swap: "Class swap", mix: "Class mix",
-  }[kind] });
+  const root = h("div", { class: `acgan ${kind}`, role: "group", "aria-label": label[kind] });
   el.append(root);
   return generatorFace(model, root);
 }
