@@ -1,7 +1,13 @@
 """Measurements of generators: every figure comes with its n and a 95 % interval."""
 
 from acgan_lib.judge import Judge, train_judge
-from acgan_lib.metrics.accuracy import judge_accuracy, judge_accuracy_by_class
+from acgan_lib.metrics.accuracy import (
+    at_resolution,
+    judge_accuracy,
+    judge_accuracy_at,
+    judge_accuracy_by_class,
+)
+from acgan_lib.metrics.alarm import CollapseAlarm
 from acgan_lib.metrics.cas import as_labelled_images, cas
 from acgan_lib.metrics.estimate import (
     Estimate,
@@ -10,28 +16,49 @@ from acgan_lib.metrics.estimate import (
     over_seeds,
     proportion,
 )
-from acgan_lib.metrics.frechet import frechet_distance, frechet_judge_distance
+from acgan_lib.metrics.frechet import (
+    frechet_by_class,
+    frechet_distance,
+    frechet_judge_distance,
+)
+from acgan_lib.metrics.manifold import Manifold, manifold
+from acgan_lib.metrics.neighbours import Neighbours, memorisation, nearest_neighbours
 from acgan_lib.metrics.sampling import evaluating, in_batches, sample
+from acgan_lib.metrics.score import classifier_score
 from acgan_lib.metrics.ssim import ms_ssim, ms_ssim_diversity, ms_ssim_mean
+from acgan_lib.metrics.swap import SwapShares, shuffled, swap_consistency
 
 __all__ = [
+    "CollapseAlarm",
     "Estimate",
     "Judge",
+    "Manifold",
+    "Neighbours",
+    "SwapShares",
     "as_labelled_images",
+    "at_resolution",
     "bootstrap_mean",
     "cas",
+    "classifier_score",
     "evaluating",
+    "frechet_by_class",
     "frechet_distance",
     "frechet_judge_distance",
     "in_batches",
     "judge_accuracy",
+    "judge_accuracy_at",
     "judge_accuracy_by_class",
+    "manifold",
     "mean_of_classes",
+    "memorisation",
     "ms_ssim",
     "ms_ssim_diversity",
     "ms_ssim_mean",
+    "nearest_neighbours",
     "over_seeds",
     "proportion",
     "sample",
+    "shuffled",
+    "swap_consistency",
     "train_judge",
 ]

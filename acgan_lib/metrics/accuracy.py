@@ -6,7 +6,10 @@ apart; a generator with one perfect image a class scores 1, so read it beside th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acgan_lib.metrics.estimate import Estimate, proportion
@@ -55,3 +58,40 @@ def _right(judge: nn.Module, x: Tensor, y: Tensor) -> Tensor:
             f"{int(labels.min())}..{int(labels.max())}"
         )
     return torch.eq(logits.argmax(1), labels)
+
+
+def at_resolution(x: Tensor, side: int, *, antialias: bool = True) -> Tensor:
+    """Return images shrunk to `side` pixels and enlarged again, both bilinearly, in [-1, 1].
+
+    This is how the paper takes detail away before it asks the classifier again (section 4.1).
+    Without `antialias` the shrinking looks at four pixels and leaves the others out: thin
+    strokes then turn into dashes, so that a lower accuracy measures the resizing, not the image
+    (Parmar, Zhang and Zhu 2022).
+
+    Args:
+        x: float (n, C, H, W) in [-1, 1].
+        side: pixels, 1..H; at H the images come back as they are.
+        antialias: average over all pixels that shrink into one.
+
+    Raises:
+        ValueError: if x is not a batch of square images or `side` is out of range.
+    """
+    if x.ndim != 4 or x.shape[2] != x.shape[3] or not 1 <= side <= x.shape[2]:
+        raise ValueError(f"need square images and side in 1..H, got {tuple(x.shape)}, {side}")
+    if side == x.shape[2]:
+        return x
+    small = F.interpolate(x, side, mode="bilinear", align_corners=False, antialias=antialias)
+    return F.interpolate(small, x.shape[2], mode="bilinear", align_corners=False)
+
+
+def judge_accuracy_at(
+    judge: nn.Module, x: Tensor, y: Tensor, sides: Sequence[int]
+) -> dict[int, list[Estimate]]:
+    """Return `judge_accuracy_by_class` after `at_resolution`, for each side (the paper's figure 2).
+
+    The judge sees every version at the same number of pixels, so only the detail differs.
+
+    Raises:
+        ValueError: as those two.
+    """
+    return {side: judge_accuracy_by_class(judge, at_resolution(x, side), y) for side in sides}

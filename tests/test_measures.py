@@ -1,0 +1,289 @@
+"""Neighbours, manifolds, scores, class swaps, resolutions and the collapse alarm.
+
+Each is compared with its definition written out slowly, a closed form, or another library.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torch_fidelity import metric_fid, metric_isc, metric_prc
+
+from acgan_lib import metrics
+from acgan_lib.metrics import Estimate
+from acgan_lib.metrics.manifold import kth_distance
+from acgan_lib.nets import Generator
+from acgan_lib.train import History, Progress, StopTraining
+
+
+def points(n: int, d: int = 3, seed: int = 0) -> Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+# --- nearest neighbours and memorisation -------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0])
+def test_neighbours_are_those_of_a_plain_loop(p: float) -> None:
+    queries, references = points(7).view(7, 1, 3), points(11, seed=1).view(11, 1, 3)
+    found = metrics.nearest_neighbours(queries, references, k=2, p=p, chunk=3)
+    for i, query in enumerate(queries):
+        distances = [float((query - r).abs().pow(p).sum() ** (1 / p)) for r in references]
+        order = sorted(range(11), key=distances.__getitem__)[:2]
+        assert found.rows[i].tolist() == order
+        assert found.distance[i].tolist() == pytest.approx([distances[j] for j in order], rel=1e-5)
+
+
+def test_neighbours_refuse_what_cannot_be_compared() -> None:
+    with pytest.raises(ValueError, match="differ in shape"):
+        metrics.nearest_neighbours(points(3), points(3, d=2))
+    with pytest.raises(ValueError, match=r"k must lie in 1\.\.3"):
+        metrics.nearest_neighbours(points(3), points(3), k=4)
+
+
+def test_memorisation_tells_a_copyist_from_a_painter() -> None:
+    train, held_out = points(400), points(300, seed=1)
+    painter = metrics.memorisation(points(500, seed=2), train, held_out)
+    assert painter.low < 0.5 < painter.high
+    copies = train[:300] + 0.01 * points(300, seed=3)
+    copyist = metrics.memorisation(copies, train[:300], held_out)
+    assert copyist.value == 1
+    assert copyist.n == 300
+    same = metrics.memorisation(points(100, seed=2), train, train[:200])
+    assert same.value > 0.5  # the reference sets share images: the cut sets do not
+    assert metrics.memorisation(points(100, seed=4), held_out, held_out).value == 0.5
+
+
+# --- precision, recall, density, coverage ------------------------------------------------------
+
+
+def slow_manifold(real: Tensor, fake: Tensor, k: int) -> tuple[float, float, float, float]:
+    """The four definitions, point by point."""
+
+    def radius(x: Tensor) -> list[float]:
+        return [sorted(float((a - b).norm()) for b in x)[k] for a in x]
+
+    real_radius, fake_radius = radius(real), radius(fake)
+    inside = [[float((f - r).norm()) <= real_radius[j] for j, r in enumerate(real)] for f in fake]
+    reached = [[float((f - r).norm()) <= fake_radius[i] for i, f in enumerate(fake)] for r in real]
+    precision = sum(any(row) for row in inside) / len(fake)
+    density = sum(sum(row) for row in inside) / (k * len(fake))
+    recall = sum(any(row) for row in reached) / len(real)
+    coverage = sum(any(row[j] for row in inside) for j in range(len(real))) / len(real)
+    return precision, density, recall, coverage
+
+
+def test_manifold_is_its_definition() -> None:
+    real, fake = points(40), 0.7 * points(30, seed=1) + 0.3
+    found = metrics.manifold(real, fake, k=3, chunk=7)
+    assert [e.value for e in found] == pytest.approx(list(slow_manifold(real, fake, 3)), abs=1e-6)
+    assert [e.n for e in found] == [30, 30, 40, 40]
+    brute = [sorted(float((a - b).norm()) for b in real)[3] for a in real]
+    assert kth_distance(real, 3, chunk=7).tolist() == pytest.approx(brute, rel=1e-5)
+
+
+def test_manifold_separates_fidelity_from_diversity() -> None:
+    real = points(500)
+    tight = metrics.manifold(real, 0.1 * points(500, seed=1))
+    wide = metrics.manifold(real, 3 * points(500, seed=1))
+    assert tight.precision.value == 1
+    assert tight.coverage.value < 0.3
+    assert tight.recall.value < 0.1
+    assert wide.precision.value < 0.7
+    assert wide.recall.value > 0.9
+
+
+def test_manifold_refuses_too_few_or_unlike_features() -> None:
+    with pytest.raises(ValueError, match="generated needs shape"):
+        metrics.manifold(points(20), points(5))
+    with pytest.raises(ValueError, match="generated needs shape"):
+        metrics.manifold(points(20), points(20, d=2))
+    with pytest.raises(ValueError, match="not finite"):
+        metrics.manifold(points(20) / 0, points(20))
+
+
+# --- scores ------------------------------------------------------------------------------------
+
+
+def test_the_formulas_agree_with_torch_fidelity() -> None:
+    a, b = points(300, 5), 0.5 * points(300, 5, seed=1) + 1
+    theirs = metric_isc.isc_features_to_metric(a, splits=1)["inception_score_mean"]
+    ours = metrics.classifier_score(a)
+    assert ours.value == pytest.approx(theirs, rel=1e-6)
+    assert ours.low < ours.value < ours.high
+    statistics = (metric_fid.fid_features_to_statistics(x.double()) for x in (a, b))
+    theirs = metric_fid.fid_statistics_to_metric(*statistics, verbose=False)
+    assert metrics.frechet_distance(a, b) == pytest.approx(
+        theirs["frechet_inception_distance"], rel=1e-6
+    )
+    found = metrics.manifold(a, b, k=3)
+    theirs = metric_prc.prc_features_to_metric(
+        b, a, prc_neighborhood=3, prc_batch_size=100, save_cpu_ram=False, verbose=False
+    )
+    assert found.precision.value == pytest.approx(theirs["precision"], abs=1e-6)
+    assert found.recall.value == pytest.approx(theirs["recall"], abs=1e-6)
+
+
+def test_classifier_score_has_its_two_ends() -> None:
+    sure = torch.eye(4).repeat(25, 1) * 200
+    assert metrics.classifier_score(sure).value == pytest.approx(4)
+    assert metrics.classifier_score(sure[:1].repeat(50, 1)) == Estimate(1.0, 1.0, 1.0, 50)
+    with pytest.raises(ValueError, match="logits"):
+        metrics.classifier_score(sure[:, :1])
+
+
+def test_frechet_by_class_sees_swapped_classes() -> None:
+    x = torch.cat([points(200), points(200, seed=1) + 10])
+    y = torch.arange(2).repeat_interleave(200)
+    right = metrics.frechet_by_class(x, y, x, y)
+    assert right == pytest.approx([0, 0], abs=1e-9)
+    swapped = metrics.frechet_by_class(x, 1 - y, x, y)
+    assert min(swapped) > 100
+    assert metrics.frechet_distance(x, x) == pytest.approx(0, abs=1e-9)
+    with pytest.raises(ValueError, match="labels"):
+        metrics.frechet_by_class(x, y[:-1], x, y)
+
+
+# --- class swaps -------------------------------------------------------------------------------
+
+
+def test_swap_consistency_is_the_analysis_of_variance() -> None:
+    v = points(6, 4).double()
+    rows, columns, total = v.mean(1), v.mean(0), v.mean()
+    by_row = sum(4 * (r - total) ** 2 for r in rows)
+    by_column = sum(6 * (c - total) ** 2 for c in columns)
+    everything = ((v - total) ** 2).sum()
+    found = metrics.swap_consistency(v)
+    assert found.by_class.value == pytest.approx(float(by_column / everything))
+    assert found.kept.value == pytest.approx(float(by_row / (everything - by_column)))
+    assert found.kept.n == 6
+
+
+def test_swap_consistency_knows_both_ends() -> None:
+    z, k = points(200, 1), torch.arange(10.0)
+    kept = metrics.swap_consistency(z + k)
+    assert kept.kept.value == pytest.approx(1)
+    expected = float(k.var(correction=0) / (k.var(correction=0) + z.var(correction=0)))
+    assert kept.by_class.value == pytest.approx(expected, rel=1e-5)
+    # Unrelated values: rows explain 1 / K of what is left, as K of them are averaged.
+    lost = metrics.swap_consistency(metrics.shuffled(z + k))
+    assert lost.kept.value == pytest.approx(1 / 10, abs=0.03)
+    assert lost.by_class.value == pytest.approx(kept.by_class.value, rel=1e-5)
+    with pytest.raises(ValueError, match="do not vary"):
+        metrics.swap_consistency(torch.ones(3, 3))
+    with pytest.raises(ValueError, match="shape"):
+        metrics.swap_consistency(points(5, 1))
+
+
+def test_shuffling_keeps_each_column() -> None:
+    v = points(50, 4)
+    mixed = metrics.shuffled(v, seed=3)
+    assert torch.equal(mixed.sort(0).values, v.sort(0).values)
+    assert not torch.equal(mixed, v)
+
+
+# --- resolutions -------------------------------------------------------------------------------
+
+
+def test_shrinking_agrees_with_pillow() -> None:
+    x = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    small = Image.fromarray(x[0, 0].numpy()).resize((16, 16), Image.Resampling.BILINEAR)
+    from_pillow = torch.tensor(np.asarray(small)).view(1, 1, 16, 16)
+    enlarged = F.interpolate(from_pillow, 64, mode="bilinear", align_corners=False)
+    assert torch.allclose(metrics.at_resolution(x, 16), enlarged, atol=1e-5)
+    assert torch.equal(metrics.at_resolution(x, 64), x)
+
+
+def test_shrinking_without_antialias_loses_strokes() -> None:
+    x = -torch.ones(1, 1, 64, 64)
+    x[..., 17] = 1  # a line one pixel wide
+    seen = [metrics.at_resolution(x, 16, antialias=antialias) for antialias in (True, False)]
+    ink = [float(((image + 1) / 2).sum()) for image in seen]
+    assert ink[0] == pytest.approx(64, rel=0.01)
+    assert abs(ink[1] - 64) > 30
+    with pytest.raises(ValueError, match="side"):
+        metrics.at_resolution(x, 65)
+
+
+def test_accuracy_at_a_resolution_falls_where_the_detail_was_fine() -> None:
+    stripes = torch.ones(1, 1, 32, 32)
+    stripes[..., ::2] = -1
+    x = torch.cat([stripes, torch.zeros(1, 1, 32, 32)]).repeat(20, 1, 1, 1)
+    y = torch.tensor([0, 1]).repeat(20)
+
+    class SeesStripes(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            roughness = x.diff(dim=3).abs().mean((1, 2, 3))
+            return torch.stack([roughness - 0.5, 0.5 - roughness], 1)
+
+    found = metrics.judge_accuracy_at(SeesStripes(), x, y, [32, 8])
+    assert [e.value for e in found[32]] == [1, 1]
+    assert [e.value for e in found[8]] == [0, 1]
+
+
+# --- the collapse alarm ------------------------------------------------------------------------
+
+
+class Painted(Generator):
+    """Draws the same picture for every z of the collapsed classes, and noise for the others."""
+
+    collapsed: tuple[int, ...] = ()
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        assert y is not None
+        x = torch.tanh(z.repeat(1, 1024 // z.shape[1]).view(-1, 1, 32, 32)).clone()
+        for k in self.collapsed:
+            x[y == k] = x[0].clone()
+        return x
+
+
+def watched(alarm: metrics.CollapseAlarm, collapses: dict[int, tuple[int, ...]]) -> list[int]:
+    """Call the alarm at steps 1..60, the classes collapsing as told; return where it was called."""
+    G = Painted(latent_dim=64, num_classes=3, width=4)
+    seen = []
+    for step in range(1, 61):
+        G.collapsed = collapses.get(step, G.collapsed)
+        before = len(alarm.looks)
+        alarm(Progress(step, 60, G, G, G, History()))
+        seen += [step] * (len(alarm.looks) - before)
+    return seen
+
+
+REAL = [Estimate(0.1, 0.05, 0.15, 100)] * 3
+
+
+def test_the_alarm_names_the_class_and_the_step() -> None:
+    alarm = metrics.CollapseAlarm(REAL, every=10, n_per_class=8, pairs=20)
+    assert watched(alarm, {25: (1,)}) == [10, 20, 30, 40, 50, 60]
+    [found] = alarm.alarms
+    assert (found.label, found.step) == (1, 40)  # seen at 30, and again
+    assert found.ms_ssim.value == pytest.approx(1)
+    assert alarm.labels == [1]
+    healthy = [look.ms_ssim[1].value for look in alarm.looks[:2]]
+    assert max(healthy) < 0.3
+
+
+def test_the_alarm_waits_for_its_first_step_and_forgives_a_single_look() -> None:
+    early = metrics.CollapseAlarm(REAL, every=10, after=50, n_per_class=8, pairs=20)
+    watched(early, {1: (0, 2), 45: ()})
+    assert early.alarms == []
+    once = metrics.CollapseAlarm(REAL, every=10, n_per_class=8, pairs=20)
+    watched(once, {15: (2,), 25: ()})
+    assert once.alarms == []
+
+
+def test_the_alarm_hands_over_and_can_stop() -> None:
+    def stop(found: object) -> None:
+        raise StopTraining
+
+    alarm = metrics.CollapseAlarm(REAL, every=10, n_per_class=8, pairs=20, on_alarm=stop)
+    with pytest.raises(StopTraining):
+        watched(alarm, {1: (0,)})
+    assert alarm.labels == [0]
+    wrong = metrics.CollapseAlarm(REAL[:2], every=10, n_per_class=8, pairs=20)
+    with pytest.raises(ValueError, match="real has 2 classes, but G draws 3"):
+        watched(wrong, {})
