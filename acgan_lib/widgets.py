@@ -493,8 +493,9 @@ class Scrubber(_Face):
 
     ``frames`` is a list of (step, uint8 images (n, C, H, W)), all of one shape. ``labels`` name
     the columns; there are ``columns`` of them, by default as many as labels, or as makes the grid
-    about square. All pictures travel in one PNG inside the widget (``nbytes``), so that it is
-    alive on a static page too; 20 frames of 40 FashionMNIST pictures are about 0.5 MB.
+    about square. Where frames are not training steps, ``captions`` says what each one is, and
+    ``title`` names the slider. All pictures travel in one PNG inside the widget (``nbytes``), so
+    that it is alive on a static page too; 20 frames of 40 FashionMNIST pictures are about 0.5 MB.
     """
 
     _esm = bundle("ui", "scrubber")
@@ -505,6 +506,8 @@ class Scrubber(_Face):
         labels: Sequence[str] | None = None,
         *,
         columns: int | None = None,
+        title: str = "Training",
+        captions: Sequence[str] | None = None,
     ) -> None:
         steps, pictures = _checked_frames(frames)
         count, n = pictures.shape[:2]
@@ -513,6 +516,8 @@ class Scrubber(_Face):
             raise ValueError(f"columns must lie in 1..{n} (the pictures in a frame), not {columns}")
         if labels and len(labels) != columns:
             raise ValueError(f"labels must name the {columns} columns, not {len(labels)}")
+        if captions and len(captions) != count:
+            raise ValueError(f"captions must name the {count} frames, not {len(captions)}")
         across = math.ceil(math.sqrt(count * n))  # near square: browsers limit a picture's side
         spec = {
             "kind": "scrubber",
@@ -520,6 +525,8 @@ class Scrubber(_Face):
             "n": n,
             "columns": columns,
             "labels": list(labels or []),
+            "title": title,
+            "captions": list(captions or []),
             "size": list(pictures.shape[-2:]),
             "across": across,
         }

@@ -267,7 +267,16 @@ def test_scrubber_holds_every_picture_bit_for_bit(channels: int) -> None:
     assert repr(widget) == "Scrubber(frames=3, pictures=4, steps=0..200)"
 
 
+def test_scrubber_says_what_frames_are_that_are_no_training_steps() -> None:
+    widget = widgets.Scrubber(frames(), columns=2, title="Width", captions=["a", "b", "c"])
+    assert (widget.spec["title"], widget.spec["captions"]) == ("Width", ["a", "b", "c"])
+    plain = widgets.Scrubber(frames(), columns=2)
+    assert (plain.spec["title"], plain.spec["captions"]) == ("Training", [])
+
+
 def test_scrubber_errors_name_the_argument() -> None:
+    with pytest.raises(ValueError, match="captions must name the 3 frames, not 2"):
+        widgets.Scrubber(frames(), columns=2, captions=["a", "b"])
     with pytest.raises(ValueError, match="frames is empty"):
         widgets.Scrubber([])
     with pytest.raises(ValueError, match="uint8"):

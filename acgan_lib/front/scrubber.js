@@ -4,7 +4,8 @@ import { button, decode, h, slider } from "./ui.js";
 
 /** Saved pictures over training steps; needs no kernel. */
 function scrubberFace(model, root) {
-  const { steps, n, columns, labels, size: [height, width], across } = model.get("spec");
+  const { steps, n, columns, labels, size: [height, width], across,
+    title = "Training", captions = [] } = model.get("spec");
   const rows = Math.ceil(n / columns), gap = 2, last = steps.length - 1;
   const canvas = h("canvas", { role: "img", width: columns * (width + gap) - gap,
     height: rows * (height + gap) - gap });
@@ -12,10 +13,11 @@ function scrubberFace(model, root) {
   const live = h("p", { class: "hidden", "aria-live": "polite" });
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   let sheet, timer, announce;
-  const at = (f) => `step ${steps[f].toLocaleString("en")}`;
+  const at = (f) => captions[f] ?? `step ${steps[f].toLocaleString("en")}`;
 
   function show(f) {
-    const text = `Samples after ${at(f)} of ${steps[last].toLocaleString("en")}`;
+    const text = captions.length ? `Pictures at ${at(f)}`
+      : `Samples after ${at(f)} of ${steps[last].toLocaleString("en")}`;
     canvas.setAttribute("aria-label", labels.length ? `${text}; columns: ${labels.join(", ")}` : text);
     root.dataset.shown = f;
     clearTimeout(announce);
@@ -28,7 +30,7 @@ function scrubberFace(model, root) {
         width, height);
     }
   }
-  const knob = slider("Training", { min: 0, max: last, step: 1, value: last, show: at,
+  const knob = slider(title, { min: 0, max: last, step: 1, value: last, show: at,
     changed(f) { stop(); show(f); } });
   const play = button("Play", () => (timer ? stop() : start()), { class: "play" });
   function stop() {
@@ -59,8 +61,9 @@ function scrubberFace(model, root) {
 }
 
 function render({ model, el }) {
+  const { title, captions = [] } = model.get("spec");
   const root = h("div", { class: "acgan scrubber", role: "group",
-    "aria-label": "Training history" });
+    "aria-label": captions.length ? title : "Training history" });
   el.append(root);
   return scrubberFace(model, root);
 }
