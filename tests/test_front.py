@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -119,3 +118,378 @@ def page_with(browser: Browser) -> Iterator[Open]:
         for page in context.pages:
             assert page.troubles == []  # type: ignore[attr-defined]
         context.close()
+
+
+def z_of(seed: int) -> Tensor:
+    return widgets._seeded_z(seed, 100)
+
+
+def on_map(G: nets.Generator, u: float, v: float, label: int, seeds: Any = (0, 1, 2)) -> Tensor:
+    """The picture at a place of a map, from the formula of its docstring: (1, H, W)."""
+    a, b, c = (z_of(seed).double() for seed in seeds)
+    z = a + u * (b - a) + v * (c - (a + b) / 2) / (3**0.5 / 2)
+    return latent.generate(G, z.float()[None], torch.tensor([label]))[0]
+
+
+def shown(widget: Locator) -> dict[str, Any]:
+    return json.loads(widget.get_attribute("data-shown") or "null")
+
+
+def settled_link(page: Page, hash: str, coords: list[float]) -> Locator:
+    page.evaluate("hash => { location.hash = hash; }", hash)
+    widget = page.locator(".acgan").first
+    settle(widget, {"coords": coords})
+    return widget
+
+
+# -- the map -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def atlas(G: nets.Generator) -> widgets.LatentMap:
+    return widgets.LatentMap(G, (4, 5, 6), label="Bag")
+
+
+def test_map_follows_the_mouse_and_the_arrow_keys(page_with: Open, atlas: Any, G: Any) -> None:
+    page = page_with(atlas)
+    widget, pad = page.locator(".map"), page.get_by_role("application")
+    picture = widget.get_by_role("img")
+    assert_shows(picture, on_map(G, 0, 0, 2, (4, 5, 6)))
+    box = pad.bounding_box()
+    assert box
+    x, y = box["x"], box["y"] + box["height"]
+    page.mouse.move(x + box["width"] / 6, y - box["height"] * 0.21)  # about A
+    page.mouse.down()
+    page.mouse.move(x + box["width"] / 2, y - box["height"] / 2, steps=5)
+    page.mouse.up()
+    page.mouse.move(x + box["width"], y, steps=2)  # let go: this moves nothing
+    middle = [0.5, 0.43]
+    settle(widget, {"coords": middle})
+    assert_shows(picture, on_map(G, *middle, 2, (4, 5, 6)))
+    pad.press("ArrowRight")
+    pad.press("Shift+ArrowUp")
+    moved = [0.54, 0.62]  # a fortieth of the pad, then five of them
+    settle(widget, {"coords": moved})
+    assert_shows(picture, on_map(G, *moved, 2, (4, 5, 6)))
+    values = [s.get_attribute("aria-valuetext") for s in widget.get_by_role("slider").all()]
+    assert values == ["0.54", "0.62"]
+    pad.press("Home")
+    settle(widget, {"coords": [0, 0]})
+
+
+def test_map_follows_a_finger_on_a_phone(page_with: Open, atlas: Any, G: Any) -> None:
+    page = page_with(atlas, viewport={"width": 360, "height": 800}, has_touch=True)
+    pad = page.get_by_role("application")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    assert box
+    assert box["width"] >= 240
+    client = page.context.new_cdp_session(page)
+
+    def touch(kind: str, x: float, y: float) -> None:
+        at = {"x": box["x"] + x * box["width"], "y": box["y"] + (1 - y) * box["height"]}
+        points = [] if kind == "touchEnd" else [at]
+        client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    before = page.evaluate("scrollY")
+    touch("touchStart", 0.5, 0.9)
+    for step in range(1, 6):
+        touch("touchMove", 0.5, 0.9 - 0.08 * step)
+    touch("touchEnd", 0, 0)
+    settle(page.locator(".map"), {"coords": [0.5, 0.43]})
+    assert_shows(page.get_by_role("img"), on_map(G, 0.5, 0.43, 2, (4, 5, 6)))
+    assert page.evaluate("scrollY") == before, "the page scrolled under the finger"
+
+
+def tile(page: Page, row: int, column: int) -> Tensor:
+    return read(page.locator(".tiles"))[32 * row : 32 * row + 32, 32 * column : 32 * column + 32]
+
+
+def test_the_tiles_are_the_pictures_of_their_places(page_with: Open, atlas: Any, G: Any) -> None:
+    """First from the still, then, for another class, drawn anew; Python's z stays where it was."""
+    page = page_with(atlas)
+    for name, label in (("Bag", 2), ("Top", 0)):
+        page.get_by_label("Class").select_option(name)
+        for row, column in ((0, 0), (2, 2), (4, 3)):
+            u, v = 0.5 + 0.3 * (column - 2), 3**0.5 / 4 - 0.3 * (row - 2)
+            expected = (on_map(G, u, v, label, (4, 5, 6))[0] + 1) * 127.5
+            assert expected.std() > 10
+            for _ in range(100):
+                error = (tile(page, row, column) - expected).abs().max()
+                if error <= 1:
+                    break
+                page.wait_for_timeout(50)
+            assert error <= 1, (name, row, column)
+    assert atlas.request == {"seed": 4, "coords": [0, 0], "label": 0}
+
+
+def test_a_path_is_recorded_played_and_cleared(page_with: Open, atlas: Any) -> None:
+    page = page_with(atlas)
+    widget, pad = page.locator(".map"), page.get_by_role("application")
+    line = page.locator(".pad polyline").last
+    tour = line.get_attribute("points")
+    assert tour
+    assert len(tour.split()) == 4, "before any recording: the three z, and back"
+    clear = page.get_by_role("button", name="Clear path")
+    assert clear.is_disabled()
+    page.get_by_role("button", name="Record path").click()
+    for key in ("ArrowRight", "ArrowRight", "ArrowUp"):
+        pad.press(key)
+    page.get_by_role("button", name="Stop recording").click()
+    assert len((line.get_attribute("points") or "").split()) == 4
+    end = [0.08, 0.04]
+    settle(widget, {"coords": end})
+    pad.press("Home")
+    assert len((line.get_attribute("points") or "").split()) == 4, "recording has stopped"
+    page.get_by_role("button", name="Play path").click()
+    settle(widget, {"coords": end})
+    page.get_by_role("button", name="Play path").wait_for()  # it stops at the path's end
+    clear.click()
+    assert line.get_attribute("points") == tour
+    page.get_by_role("button", name="Play path").click()
+    page.wait_for_timeout(300)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    settle(widget, shown(widget))
+    at = shown(widget)["coords"]
+    assert 0 < at[0] < 1
+    assert at[1] == 0, "the first leg goes from A to B"
+
+
+def saved(page: Page, button: str) -> tuple[str, bytes]:
+    with page.expect_download() as download:
+        page.get_by_role("button", name=button).click()
+    return download.value.suggested_filename, Path(download.value.path()).read_bytes()
+
+
+def test_a_path_becomes_a_gif(page_with: Open, atlas: Any, G: Any) -> None:
+    page = page_with(atlas)
+    record(page)
+    name, content = saved(page, "Save GIF")
+    assert name == "latent-path.gif"
+    gif = Image.open(io.BytesIO(content))
+    assert gif.size == (128, 128)
+    assert gif.info["loop"] == 0
+    assert gif.info["duration"] == 80
+    frames = [torch.tensor(np.array(f.convert("L"))) for f in ImageSequence.Iterator(gif)]
+    for i, (u, v) in ((0, (0, 0)), (-1, (0.57, 0.0))):
+        expected = (on_map(G, u, v, 2, (4, 5, 6))[0] + 1) * 127.5
+        large = expected.repeat_interleave(4, 0).repeat_interleave(4, 1)
+        assert (frames[i] - large).abs().max() <= 1
+    length = 0.57 / 1.5  # in widths of the pad, walked at 0.35 a second, 12.5 pictures a second
+    assert len(frames) == round(length / 0.35 * 12.5)
+    assert atlas.request["coords"] == [0.57, 0.0], "saving moves nothing"
+    page.get_by_text(f"Saved latent-path.gif: {len(frames)} pictures").wait_for()
+
+
+def test_a_path_becomes_a_png_strip(page_with: Open, atlas: Any, G: Any) -> None:
+    page = page_with(atlas)
+    record(page)
+    name, content = saved(page, "Save PNG strip")
+    assert name == "latent-path.png"
+    strip = torch.tensor(np.array(Image.open(io.BytesIO(content)).convert("L")))
+    assert strip.shape == (128, 8 * 128)
+    for i in range(8):
+        expected = (on_map(G, 0.57 * i / 7, 0, 2, (4, 5, 6))[0] + 1) * 127.5
+        assert (strip[::4, 128 * i : 128 * i + 128 : 4] - expected).abs().max() <= 1
+
+
+def record(page: Page) -> None:
+    """A path from A 0.57 to the right."""
+    page.get_by_role("button", name="Record path").click()
+    for _ in range(3):
+        page.get_by_role("application").press("Shift+ArrowRight")
+    settle(page.locator(".map"), {"coords": [0.57, 0]})
+    page.get_by_role("button", name="Stop recording").click()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gif_is_what_pillow_reads(browser: Browser, channels: int) -> None:
+    """Noise fills the code table twice over; a flat picture makes its longest entries."""
+    g = torch.Generator().manual_seed(0)
+    noise = torch.randint(256, (4, 48, 40, channels), generator=g)
+    noise[1] = 200
+    noise[2] = torch.arange(40).view(1, 40, 1)
+    page = browser.new_page()
+    content = page.evaluate(
+        """async ({code, frames, c}) => {
+            const blob = new Blob([code], {type: 'text/javascript'});
+            const {gifOf} = await import(URL.createObjectURL(blob));
+            return Array.from(gifOf(frames.map(bytes => ({n: 1, w: 40, h: 48, c,
+                bytes: Uint8Array.from(bytes)})), 2, 5));
+        }""",
+        {
+            "code": (widgets.FRONT / "gif.js").read_text(encoding="utf-8"),
+            "frames": [frame.flatten().tolist() for frame in noise],
+            "c": channels,
+        },
+    )
+    page.close()
+    gif = Image.open(io.BytesIO(bytes(content)))
+    assert (gif.size, gif.n_frames, gif.info["duration"]) == ((80, 96), 4, 50)
+    frames = [np.array(f.convert("RGB")) for f in ImageSequence.Iterator(gif)]
+    read_back = torch.tensor(np.stack(frames))
+    assert torch.equal(read_back[:, ::2, ::2], read_back[:, 1::2, 1::2])
+    error = (read_back[:, ::2, ::2] - noise.expand(-1, -1, -1, 3)).abs().amax((0, 1, 2)).tolist()
+    if channels == 1:
+        assert error == [0, 0, 0]
+    else:  # half the distance of 6, 7 and 6 levels
+        assert all(e <= most for e, most in zip(error, (26, 22, 26), strict=True)), error
+
+
+# -- motion --------------------------------------------------------------------------------------
+
+
+def frames_in(page: Page, seconds: float) -> list[list[float]]:
+    """The different places that a widget shows in this time."""
+    return page.evaluate(
+        """seconds => new Promise(done => {
+            const root = document.querySelector('.acgan'), found = new Set();
+            const watch = new MutationObserver(() => found.add(root.dataset.shown));
+            watch.observe(root, {attributes: true, attributeFilter: ['data-shown']});
+            setTimeout(() => {
+                watch.disconnect();
+                done([...found].map(text => JSON.parse(text).coords));
+            }, 1000 * seconds);
+        })""",
+        seconds,
+    )
+
+
+def test_drift_moves_every_class_until_it_is_stopped(page_with: Open, G: Any) -> None:
+    page = page_with(widgets.ClassSwap(G, seed=5))
+    widget = page.locator(".swap")
+    page.get_by_role("button", name="Drift").click()
+    places = frames_in(page, 1)
+    assert len(places) > 5
+    jumps = torch.tensor(places).diff(dim=0).abs().max()
+    assert jumps < 0.5, "a drift, no jump"
+    page.get_by_role("button", name="Stop").click()
+    at = shown(widget)["coords"]
+    settle(widget, {"coords": at})
+    z = z_of(5) + torch.tensor(at) @ latent.principal_directions(G, 2)
+    for canvas, image in zip(
+        widget.get_by_role("img").all(), latent.class_swap(G, z[None])[0], strict=True
+    ):
+        assert_shows(canvas, image)
+    assert frames_in(page, 0.3) == [], "it has stopped"
+    sliders = [float(s.input_value()) for s in widget.get_by_role("slider").all()]
+    assert sliders == pytest.approx(at, abs=0.06), "the sliders say where z is"
+
+
+def test_a_touch_stops_the_drift(page_with: Open, G: Any) -> None:
+    page = page_with(widgets.ClassSwap(G, seed=5))
+    page.get_by_role("button", name="Drift").click()
+    page.wait_for_timeout(200)
+    page.get_by_role("slider", name="Direction 1").press("ArrowRight")
+    page.get_by_role("button", name="Drift").wait_for()
+
+
+def test_who_asks_for_less_motion_gets_slow_changes(page_with: Open, atlas: Any, G: Any) -> None:
+    page = page_with(widgets.ClassSwap(G, seed=5), reduced_motion="reduce")
+    page.get_by_role("button", name="Drift").click()
+    assert 1 <= len(frames_in(page, 3.4)) <= 2
+    page.emulate_media(reduced_motion="no-preference")
+    page.get_by_role("button", name="Drift").wait_for()  # what was asked for has changed: it stops
+
+
+def test_a_drift_out_of_sight_stops(page_with: Open, G: Any) -> None:
+    page = page_with(widgets.ClassSwap(G, seed=5))
+    page.add_style_tag(content="body::after {content: ''; display: block; height: 3000px}")
+    page.get_by_role("button", name="Drift").click()
+    page.evaluate("scrollTo(0, 2500)")
+    page.wait_for_function("document.querySelector('.play').textContent === 'Drift'")
+
+
+# -- side by side --------------------------------------------------------------------------------
+
+
+def test_one_slider_drives_every_checkpoint(page_with: Open, G: Any) -> None:
+    torch.manual_seed(9)
+    other = nets.Generator(num_classes=len(NAMES), width=8).eval().requires_grad_(False)
+    for p in other.parameters():
+        p.mul_(3)
+    page = page_with(widgets.SideBySide({"early": other, "late": G}, seed=5, label="Top"))
+    widget = page.locator(".beside")
+    value = drag(widget.get_by_role("slider", name="Direction 1"), 0.8)
+    page.get_by_label("Class").select_option("Bag")
+    settle(widget, {"coords": [value], "label": 2})
+    z = z_of(5) + value * latent.principal_directions(G, 1)[0]
+    for canvas, model in zip(widget.get_by_role("img").all(), (other, G), strict=True):
+        assert_shows(canvas, latent.generate(model, z[None], torch.tensor([2]))[0])
+    names = [canvas.get_attribute("aria-label") or "" for canvas in widget.get_by_role("img").all()]
+    assert "early, Bag" in names[0]
+    assert "late, Bag" in names[1]
+
+
+# -- permalinks ----------------------------------------------------------------------------------
+
+
+def test_a_link_brings_another_reader_to_the_same_picture(page_with: Open, G: Any) -> None:
+    first, second = widgets.ClassMix(G, 0, 1), widgets.LatentExplorer(G, directions=3, seed=5)
+    page = page_with(first, second)
+    explorer = page.locator(".explorer")
+    explorer.get_by_label("Class").select_option("Bag")
+    explorer.get_by_role("button", name="New z").click()
+    explorer.get_by_role("slider", name="Direction 2").press("ArrowLeft")
+    settle(explorer, {"seed": 6, "coords": [0, -0.1, 0], "label": 2})
+    explorer.get_by_role("button", name="Link").click()
+    assert page.evaluate("location.hash") == "#z=6&c=0,-0.1,0&class=2&w=2"
+    image = read(explorer.get_by_role("img"))
+
+    page = page_with(first, second, hash="#z=6&c=0,-0.1,0&class=2&w=2")
+    explorer = page.locator(".explorer")
+    settle(explorer, {"seed": 6, "coords": [0, -0.1, 0], "label": 2})
+    assert torch.equal(read(explorer.get_by_role("img")), image)
+    assert explorer.get_by_label("Class").input_value() == "Bag"
+    assert explorer.get_by_role("slider", name="Direction 2").input_value() == "-0.1"
+    settle(page.locator(".mix"), {"seed": 0, "t": 0.5})  # not meant, not moved
+    page.evaluate("location.hash = '#class=2,1&t=0.25&z=9'")
+    settle(page.locator(".mix"), {"seed": 9, "a": 2, "b": 1, "t": 0.25, "coords": []})
+    assert shown(explorer)["seed"] == 6
+
+
+def test_a_link_can_be_copied(page_with: Open, G: Any) -> None:
+    page = page_with(widgets.ClassSwap(G, seed=5))
+    page.evaluate("""() => Object.defineProperty(navigator, 'clipboard',
+        {value: {writeText: async text => { window.copied = text; }}, configurable: true})""")
+    page.get_by_role("button", name="Link").click()
+    page.get_by_text("Link copied").wait_for()
+    assert page.evaluate("copied") == f"{AT}#z=5&c=0,0"
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    page.get_by_role("button", name="Link").click()
+    page.get_by_text("The address of this page now opens this very picture").wait_for()
+
+
+MALFORMED = [
+    "#z=-1", "#z=1e3", "#z=", "#z=9999999999", "#z=NaN", "#z=<b>", "#z=5.5",
+    "#z=7&c=1", "#z=7&c=1,2,3,4,5", "#z=7&c=0,0,0,99", "#z=7&c=0,0,0,x", "#z=7&c=,,,",
+    "#z=7&c=Infinity,0,0,0", "#z=7&class=3", "#z=7&class=-1", "#z=7&class=1,2",
+    "#z=7&t=0.5", "#z=7&w=2", "#z=7&w=x", "#c=1,0,0,0", "#the-generator", "#%E0%A4%A", "#",
+]  # fmt: skip
+
+
+def test_a_malformed_link_is_ignored(page_with: Open, G: Any) -> None:
+    page = page_with(widgets.LatentExplorer(G, seed=5), hash="#z=7&c=1")
+    widget = page.locator(".explorer")
+    settle(widget, {"seed": 5, "coords": [0, 0, 0, 0], "label": 0})
+    page.evaluate("location.hash = '#z=8&c=1,0,0,0.5&class=1&other=1'")  # a good one is not
+    settle(widget, {"seed": 8, "coords": [1, 0, 0, 0.5], "label": 1})
+    for hash in MALFORMED:
+        page.evaluate("hash => { location.hash = hash; }", hash)
+        page.wait_for_timeout(50)
+        assert shown(widget)["seed"] == 8, hash
+
+
+def test_a_map_keeps_its_plane(page_with: Open, atlas: Any) -> None:
+    page = page_with(atlas, hash="#z=4&c=0.25,0.5&class=1")
+    settle(page.locator(".map"), {"seed": 4, "coords": [0.25, 0.5], "label": 1})
+    page.evaluate("location.hash = '#z=7&c=0,0'")
+    page.wait_for_timeout(100)
+    assert shown(page.locator(".map"))["coords"] == [0.25, 0.5]
+
+
+def test_a_notebook_has_no_address_to_share(page_with: Open, G: Any) -> None:
+    page = page_with(widgets.LatentExplorer(G, seed=5), hash="#z=7&c=0,0,0,0", built=False)
+    page.wait_for_timeout(100)
+    assert page.get_by_role("button", name="Link").count() == 0
+    assert shown(page.locator(".explorer"))["seed"] == 5

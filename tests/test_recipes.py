@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,30 @@ def test_a_recipe_from_end_to_end(
         assert (fields["seed"], fields["steps"]) == (0, 2)
         assert fields["images_seen"] == 2 * fields["recipe"]["batch_size"]
         assert measures <= fields["metrics"].keys()
+
+
+def test_the_way_of_the_shipped_acgan_is_kept(monkeypatch) -> None:
+    """Its G at two steps, without a change to the run; other seeds and models keep nothing."""
+    data = fashion_mini("test").per_class(5, seed=0)
+    saved: list[Any] = []
+    monkeypatch.setattr(recipes, "ON_THE_WAY", {2: "early", 3: "middle"})
+    monkeypatch.setattr(recipes, "measure", lambda G, seed, root, with_cas: {"cas": with_cas})
+    monkeypatch.setattr(recipes.zoo, "save", lambda *a, **k: saved.append((a, k)))
+    config = train.TrainConfig(batch_size=10, progress=False)
+    keep = partial(recipes.keep_on_the_way, config=config, data="these", root=None)
+    weights = []
+    for callbacks in ([], [keep]):
+        torch.manual_seed(0)
+        G, D, objective = recipes.networks("acgan", 10)
+        run = train.fit(G, D, data, objective, steps=4, config=config, callbacks=callbacks)
+        weights.append(run.G_ema.project.weight)
+    assert torch.equal(*weights)
+    assert [a[0] for a, _ in saved] == ["acgan_fashion_early", "acgan_fashion_middle"]
+    for step, ((_, G), fields) in zip((2, 3), saved, strict=True):
+        assert not G.training
+        assert (fields["steps"], fields["images_seen"], fields["half"]) == (step, 10 * step, True)
+        assert fields["recipe"]["taken"] == f"after {step} of the 4 steps of acgan_fashion's run"
+    assert not torch.equal(saved[0][0][1].project.weight, saved[1][0][1].project.weight)
 
 
 def test_variants_are_trained_alike_and_recorded(monkeypatch) -> None:

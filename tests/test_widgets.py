@@ -97,6 +97,90 @@ def test_mix_weighs_the_classes_by_t() -> None:
     torch.testing.assert_close(widget.render(widget.request)[1:], ends)
 
 
+def test_map_goes_through_three_z() -> None:
+    """A, B and C of the map are the z of their seeds, and the plane between them is flat."""
+    G = generator()
+    widget = widgets.LatentMap(G, (4, 7, 5), label=2)
+    z = {seed: widgets._seeded_z(seed, 8) for seed in (4, 5, 7)}
+    corners = {4: [0.0, 0.0], 7: [1.0, 0.0], 5: [0.5, 3**0.5 / 2]}
+    for seed, coords in corners.items():
+        ask(widget, {"seed": 4, "coords": coords, "label": 2})
+        torch.testing.assert_close(widget.z, z[seed])
+        expected = latent.generate(G, z[seed][None], torch.tensor([2]))
+        torch.testing.assert_close(widget.render(widget.request), expected)
+    assert [mark[1:] for mark in widget.spec["marks"]] == list(corners.values())
+    middle = [0.5, 3**0.5 / 6]
+    ask(widget, {"seed": 4, "coords": middle, "label": 2})
+    torch.testing.assert_close(widget.z, torch.stack([*z.values()]).mean(0))
+
+
+def test_map_along_two_directions() -> None:
+    G = generator(num_classes=0)
+    widget = widgets.LatentMap(G, directions=2, seed=6, reach=3)
+    ask(widget, {"seed": 6, "coords": [1.0, -2.0]})
+    first, second = latent.principal_directions(G, 2)
+    torch.testing.assert_close(widget.z, widgets._seeded_z(6, 8) + first - 2 * second)
+    assert widget.spec["ranges"] == [[-3, 3], [-3, 3]]
+    assert widget.spec["marks"] == []
+
+
+def test_a_maps_still_is_its_tiles_and_its_start() -> None:
+    G = generator()
+    widget = widgets.LatentMap(G, label=1)
+    n, sheet = widgets.TILES, png(widget)
+    assert sheet.shape == (32, 32 * (n * n + 1))
+    (left, right), (low, high) = widget.ranges
+    for row, column in ((0, 0), (1, 3), (n - 1, n - 1)):
+        u = left + (column + 0.5) / n * (right - left)
+        v = high - (row + 0.5) / n * (high - low)
+        image = widget.render({"seed": 0, "coords": [u, v], "label": 1})
+        at = 32 * (row * n + column)
+        assert (sheet[:, at : at + 32].int() - shades(image)[0, 0].int()).abs().max() <= 1
+    assert torch.equal(sheet[:, -32:], shades(widget.image())[0])
+
+
+def test_a_thumbnail_does_not_move_what_the_reader_looks_at() -> None:
+    widget = widgets.LatentMap(generator())
+    before = widget.request
+    request = {"seed": 0, "coords": [0.5, 0.5], "label": 1}
+    assert "frame" in ask(widget, {**request, "aside": True})
+    assert widget.request == before
+    ask(widget, request)
+    assert widget.request == request
+
+
+def test_map_errors_name_the_argument() -> None:
+    with pytest.raises(ValueError, match=r"through must name three seeds, not \[1, 2\]"):
+        widgets.LatentMap(generator(), (1, 2))
+    with pytest.raises(ValueError, match="a map has 2 directions, not 3"):
+        widgets.LatentMap(generator(), directions=3)
+
+
+def test_side_by_side_shows_one_z_and_class_to_every_generator() -> None:
+    late, early = generator(), generator()
+    with torch.no_grad():
+        early.project.weight.mul_(0.5)
+    widget = widgets.SideBySide({"early": early, "late": late}, seed=2, label=1)
+    reply = ask(widget, {"seed": 3, "coords": [1.5], "label": 2})
+    z = widgets._seeded_z(3, 8) + 1.5 * latent.principal_directions(late, 1)[0]
+    torch.testing.assert_close(widget.z, z)
+    pictures = [latent.generate(G, z[None], torch.tensor([2])) for G in (early, late)]
+    assert torch.equal(pixels(reply["frame"]), shades(torch.cat(pictures)))
+    assert widget.image().shape == (2, 1, 32, 32)
+    assert widget.spec["names"] == ["early", "late"]
+    assert repr(widget) == "SideBySide(G=Generator, latent_dim=8, classes=3, seed=2)"
+
+
+def test_side_by_side_wants_generators_of_a_kind() -> None:
+    with pytest.raises(ValueError, match=r"differ in num_classes: \{'a': 3, 'b': 0\}"):
+        widgets.SideBySide({"a": generator(), "b": generator(num_classes=0)})
+    other = nets.Generator(latent_dim=9, num_classes=K, width=4)
+    with pytest.raises(ValueError, match="differ in latent_dim"):
+        widgets.SideBySide({"a": generator(), "b": other})
+    with pytest.raises(ValueError, match="generators is empty"):
+        widgets.SideBySide({})
+
+
 def test_the_still_strip_holds_the_start() -> None:
     """A page without a kernel draws the explorer's middle, the whole row, both ends of the mix."""
     G = generator(channels=3)
@@ -238,11 +322,13 @@ def test_repr_is_short_stable_and_what_the_notebook_stores() -> None:
 
 def test_saved_state_is_small() -> None:
     """A notebook stores every widget's traits, front end included."""
-    for widget in (widgets.LatentExplorer(generator()), widgets.ClassSwap(generator())):
+    G = generator()
+    for widget in (widgets.LatentExplorer(G), widgets.ClassSwap(G), widgets.LatentMap(G)):
         state = widget.get_state()
-        assert len(state["_esm"]) < 16_000
-        assert len(state["_css"]) < 8_000
-        assert len(state["still"]) < 12_000
+        many = isinstance(widget, widgets.LatentMap)
+        assert len(state["_esm"]) < (40_000 if many else 30_000)
+        assert len(state["_css"]) < 10_000
+        assert len(state["still"]) < (40_000 if many else 12_000)
         assert not any(isinstance(value, bytes) for value in state.values())
 
 

@@ -107,6 +107,17 @@ def test_a_large_network_is_kept_as_float16_but_not_its_vectors(
         assert torch.equal(state[key], kept), key
 
 
+def test_a_small_network_is_float16_where_that_is_asked_for(tmp_path: Path) -> None:
+    model, kwargs = networks()["generator"]
+    exact = zoo.save("g", model, kwargs=kwargs, folder=tmp_path, **FACTS).stat().st_size
+    half = zoo.save("h", model, kwargs=kwargs, half=True, folder=tmp_path, **FACTS).stat().st_size
+    assert half < 0.6 * exact
+    assert zoo.manifest("h", tmp_path)["dtype"] == "float16"
+    kept = zoo.load("h", folder=tmp_path).state_dict()
+    for key, value in model.state_dict().items():
+        assert torch.equal(kept[key], value.half().float() if value.ndim > 1 else value), key
+
+
 def test_a_small_network_stays_float32(tmp_path: Path) -> None:
     zoo.save("g", small_generator(), kwargs=networks()["generator"][1], folder=tmp_path, **FACTS)
     assert zoo.manifest("g", tmp_path)["dtype"] == "float32"
