@@ -7,8 +7,10 @@ lives on the training device and a batch is one `index_select`: no worker proces
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
+import io
 import json
 import math
 import os
@@ -515,3 +517,106 @@ def _flatten(image: Image.Image) -> Image.Image:
     image = image.convert("RGBA")
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image)
+
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+FACTORS = ("weight", "width", "slant", "serif", "stem", "letter_width")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Glyphs(LabelledImages):
+    """Letters of many typefaces, with their style in numbers.
+
+    factors: float32 (N, 6), columns FACTORS. The font's own axis values: weight (100..1000) and
+        width (25..200), NaN where a font has no such axis; slant in degrees; serif, 1 or 0.
+        Measured on the typeface's letters: stem (the stroke of H over its height) and
+        letter_width (of O, over its height).
+    typeface: int64 (N,), a row of data/glyphs/typefaces.csv; equal for letters of one style.
+    """
+
+    factors: Tensor
+    typeface: Tensor
+
+    def factor(self, name: str) -> Tensor:
+        """Return one column of the factors, float32 (N,). Raises ValueError if no such name."""
+        if name not in FACTORS:
+            raise ValueError(f"no factor {name!r}; there are {', '.join(FACTORS)}")
+        return self.factors[:, FACTORS.index(name)]
+
+    def to(self, device: torch.device | str) -> Glyphs:
+        """Return the same set with its tensors on `device`."""
+        moved = {name: getattr(self, name).to(device) for name in _GLYPH_TENSORS}
+        return replace(self, **moved)
+
+    def subset(self, index: Tensor) -> Glyphs:
+        """Return the images at `index`, int64 (n,), in that order. Classes may be empty in it."""
+        index = index.to(self.images.device)
+        return replace(self, **{name: getattr(self, name)[index] for name in _GLYPH_TENSORS})
+
+
+_GLYPH_TENSORS = ("images", "labels", "factors", "typeface")
+
+
+def glyphs(
+    split: Split = "train", letters: str = "ABCDEFGHIJ", size: Literal[16, 32, 64] = 32
+) -> Glyphs:
+    """Return capital letters drawn with open variable fonts: class = letter, style = typeface.
+
+    About 1,200 typefaces of 29 families to train on and 300 of 8 *other families* to test on, so
+    that test styles are new. Ink is 255 on paper 0. Letter after letter, each in every typeface,
+    in one order: row ``k * T + t`` is letter k in the split's typeface t, of T.
+
+    Args:
+        split: "train" or "test".
+        letters: which capitals; class k is letters[k].
+        size: side in pixels; below the stored 64, blocks of pixels are averaged.
+
+    Raises:
+        FileNotFoundError: the folder data/glyphs is incomplete.
+        ValueError: a file in it is damaged, or an argument is wrong.
+
+    Source: tools/make_glyphs.py; fonts under the OFL 1.1, listed in data/glyphs/LICENCES.md.
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f"split must be 'train' or 'test', not {split!r}")
+    if size not in (16, 32, 64):
+        raise ValueError(f"size must be 16, 32 or 64, not {size}")
+    if not letters or len(set(letters)) != len(letters) or not set(letters) <= set(LETTERS):
+        raise ValueError(f"letters must be different capitals A to Z, not {letters!r}")
+    content = {name: _glyph_file(name) for name in ("glyphs.npz", "typefaces.csv")}
+    with np.load(io.BytesIO(content["glyphs.npz"]), allow_pickle=False) as stored:
+        packed = stored["pictures"]  # (typefaces, 26, 64, 32): two grey levels of 0..15 a byte
+    rows = list(csv.DictReader(io.StringIO(content["typefaces.csv"].decode())))
+    chosen = [i for i, row in enumerate(rows) if row["split"] == split]
+    picked = packed[np.ix_(chosen, [LETTERS.index(letter) for letter in letters])]
+    levels = torch.from_numpy(np.stack([picked >> 4, picked & 15], axis=-1)).flatten(-2)
+    ink = levels.transpose(0, 1).flatten(0, 1).unsqueeze(1).float() * 17
+    images = F.avg_pool2d(ink, 64 // size).round().to(torch.uint8)
+    table = [[float(rows[i][name] or "nan") for name in FACTORS] for i in chosen]
+    return Glyphs(
+        images,
+        torch.arange(len(letters)).repeat_interleave(len(chosen)),
+        tuple(letters),
+        f"glyphs {split}, {letters} at {size} px",
+        torch.tensor(table).repeat(len(letters), 1),
+        torch.tensor(chosen).repeat(len(letters)),
+    )
+
+
+def _glyph_file(name: str) -> bytes:
+    """Return a file of data/glyphs after comparing its SHA-256 with the manifest's."""
+    folder = data_dir() / "glyphs"
+    for path in (folder / name, folder / "manifest.json"):
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is missing: in a clone, `git checkout data/glyphs` brings it back; "
+                "otherwise install acgan_lib again"
+            )
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    content = (folder / name).read_bytes()
+    if hashlib.sha256(content).hexdigest() != manifest["files"][name]["sha256"]:
+        raise ValueError(
+            f"{folder / name} is damaged or was changed: its SHA-256 is not the manifest's. In a "
+            "clone, `git checkout data/glyphs` brings it back"
+        )
+    return content

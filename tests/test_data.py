@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import importlib.util
 import io
 import json
+import shutil
 import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -764,3 +767,82 @@ def test_empty_classes_and_folders_are_refused(tmp_path: Path) -> None:
         image_folder(tmp_path / "missing")
     with pytest.raises(ValueError, match="channels must be 1 or 3"):
         image_folder(tmp_path, channels=4)  # type: ignore[arg-type]
+
+
+# --- glyphs ------------------------------------------------------------------------------------
+
+
+typefaces = data_dir() / "glyphs" / "typefaces.csv"
+
+
+def test_glyphs_are_letters_by_typeface_and_split_by_family() -> None:
+    train, test = data.glyphs("train"), data.glyphs("test", size=64)
+    assert train.images.shape[1:] == (1, 32, 32)
+    assert test.images.shape[1:] == (1, 64, 64)
+    assert train.class_names == tuple("ABCDEFGHIJ")
+    rows = list(csv.DictReader(typefaces.read_text().splitlines()))
+    families = [{rows[i]["family"] for i in part.typeface.tolist()} for part in (train, test)]
+    assert not families[0] & families[1]
+    assert len(families[0] | families[1]) == 37
+    assert len(train) + len(test) == 10 * len(rows)
+    # Letter after letter, the typefaces in one order.
+    grid = train.typeface.view(10, -1)
+    assert torch.equal(grid, grid[:1].expand(10, -1))
+    assert torch.equal(train.labels.view(10, -1)[:, 0], torch.arange(10))
+
+
+def test_glyphs_carry_their_factors() -> None:
+    two = data.glyphs("test", letters="HI", size=64)
+    rows = list(csv.DictReader(typefaces.read_text().splitlines()))
+    for i in (0, len(two) - 1):
+        row = rows[int(two.typeface[i])]
+        assert float(two.factor("slant")[i]) == pytest.approx(float(row["slant"]))
+        assert float(two.factor("stem")[i]) == pytest.approx(float(row["stem"]), abs=1e-4)
+    # The factors say what the pictures show: ink grows with the stem, H upright is symmetric.
+    ink = two.images[two.labels == 0].float().mean((1, 2, 3))
+    stem = two.factor("stem")[two.labels == 0]
+    assert float(torch.corrcoef(torch.stack([ink, stem]))[0, 1]) > 0.7
+    upright = two.subset(torch.nonzero((two.factor("slant") == 0) & (two.labels == 0)).flatten())
+    assert isinstance(upright, data.Glyphs)
+    assert len(upright.factors) == len(upright) == len(upright.typeface)
+    difference = (upright.images.float() - upright.images.flip(3).float()).abs().mean((1, 2, 3))
+    slanted = two.subset(torch.nonzero((two.factor("slant") > 8) & (two.labels == 0)).flatten())
+    other = (slanted.images.float() - slanted.images.flip(3).float()).abs().mean((1, 2, 3))
+    assert float(difference.median()) < 0.6 * float(other.median())
+    with pytest.raises(ValueError, match="no factor 'colour'"):
+        two.factor("colour")
+
+
+def test_smaller_glyphs_are_averages() -> None:
+    large, small = (data.glyphs("test", letters="Q", size=s) for s in (64, 16))
+    mean = large.images.float().view(-1, 1, 16, 4, 16, 4).mean((3, 5))
+    assert torch.allclose(small.images.float(), mean, atol=0.51)
+    assert int(large.images.max()) == 255
+    assert int(large.images.min()) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"split": "valid"}, "split must be"),
+        ({"letters": "AA"}, "letters must be different"),
+        ({"letters": "a"}, "letters must be different"),
+        ({"letters": ""}, "letters must be different"),
+        ({"size": 48}, "size must be"),
+    ],
+)
+def test_glyphs_refuse(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        data.glyphs(**arguments)
+
+
+def test_damaged_glyphs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "glyphs"
+    shutil.copytree(data_dir() / "glyphs", folder)
+    monkeypatch.setattr(data, "data_dir", lambda: tmp_path)
+    (folder / "typefaces.csv").write_text("family\n")
+    with pytest.raises(ValueError, match=r"typefaces\.csv is damaged or was changed"):
+        data.glyphs()
+    (folder / "typefaces.csv").unlink()
+    with pytest.raises(FileNotFoundError, match="git checkout data/glyphs"):
+        data.glyphs()

@@ -51,7 +51,7 @@ STYLE_AXES = {"wght", "wdth", "opsz", "slnt", "SOFT", "WONK", "GRAD", "FLAR", "V
 STYLE_AXES |= {"CASL", "MONO", "CRSV", "INFM", "BNCE"}
 SWITCHES = {"WONK", "CRSV"}  # axes of which only the ends are designs
 COLUMNS = ("family", "category", "split", "weight", "width", "slant", "optical_size", "serif")
-MEASURED = ("stem", "letter_width", "contrast")
+MEASURED = ("stem", "letter_width")
 
 
 def main() -> None:
@@ -218,8 +218,7 @@ def measure(master: np.ndarray) -> dict[str, float]:
     """What can be measured on the letters themselves, comparable between families.
 
     stem: the stroke's width in H, over the letter's height; letter_width: the width of O over its
-    height; contrast: H's crossbar over its stem. A slant leaves widths along
-    a row as they are.
+    height. A slant leaves widths along a row as they are.
     """
     ink = master > 0.5
     h, o = ink[LETTERS.index("H")], ink[LETTERS.index("O")]
@@ -228,14 +227,10 @@ def measure(master: np.ndarray) -> dict[str, float]:
     quarter = h[rows[0] + height // 5 : rows[0] + 2 * height // 5]
     stems = [first_run(line) for line in quarter]
     stem = float(np.median(stems))
-    columns = np.flatnonzero(h.any(0))
-    centre = (columns[0] + columns[-1]) // 2
-    crossbar = float(np.median(h[:, centre - 2 : centre + 3].sum(0)))
     o_rows, o_columns = np.flatnonzero(o.any(1)), np.flatnonzero(o.any(0))
     return {
         "stem": stem / height,
         "letter_width": len(o_columns) / len(o_rows),
-        "contrast": crossbar / max(stem, 1.0),
     }
 
 
