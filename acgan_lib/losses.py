@@ -6,10 +6,12 @@ Notation: ``a`` is the source logit, so that D says P(S = real | X) = sigmoid(a)
 where the logarithm of a probability would not.
 
 Sources: Goodfellow et al. 2014 (equation 1 and section 3); Odena, Olah and Shlens 2017
-(equations 2 and 3, called L_S and L_C).
+(equations 2 and 3, called L_S and L_C); Chen et al. 2016 (equation 5, called L_I).
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -69,6 +71,29 @@ def class_loss(class_logits: Tensor, labels: Tensor) -> Tensor:
     if labels.dtype != torch.int64:
         raise TypeError(f"labels must be int64, got {labels.dtype}: use labels.long()")
     return F.cross_entropy(class_logits.float(), labels)
+
+
+def code_loss(q: tuple[Tensor, Tensor], code: Tensor) -> Tensor:
+    """Return -E[log Q(c | X)] for continuous codes, with a Gaussian Q for each.
+
+    log Q is summed over the J codes of an image and averaged over images, so the loss is in nats
+    an image. It has no floor: the surer Q is, and right, the further below 0 it falls.
+
+    Args:
+        q: mean and log variance that Q gives each code, both float (n, J).
+        code: float (n, J), the codes that G was given.
+
+    Raises:
+        ValueError: if the three shapes are not one, (n, J).
+    """
+    mean, log_var = q[0].float(), q[1].float()
+    if mean.ndim != 2 or not mean.shape == log_var.shape == code.shape:
+        raise ValueError(
+            f"mean, log variance and code must have one shape (n, J), got "
+            f"{tuple(mean.shape)}, {tuple(log_var.shape)} and {tuple(code.shape)}"
+        )
+    squares = (code - mean) ** 2 / log_var.exp()
+    return 0.5 * (squares + log_var + math.log(2 * math.pi)).sum(1).mean()
 
 
 def _vector(logit: Tensor, name: str) -> Tensor:

@@ -21,10 +21,13 @@ class DiscriminatorOutput(NamedTuple):
     """What D says of a batch: real or generated, and, if it has a class head, which class.
 
     ``source_logit`` is float (n,), positive for real; ``class_logits`` is float (n, K) or None.
+    With a code head, ``code`` is the mean and the log variance with which D expects each of J
+    continuous codes (InfoGAN's Q), both float (n, J); else None.
     """
 
     source_logit: Tensor
     class_logits: Tensor | None
+    code: tuple[Tensor, Tensor] | None = None
 
 
 class ConditionalGenerator(nn.Module):
@@ -52,14 +55,14 @@ class ConditionalGenerator(nn.Module):
             TypeError: if ``y`` is not int64.
         """
         if self.num_classes == 0:
-            return self.from_weights(z, z.new_zeros(len(z), 0))
+            return self.from_weights(z, z.new_zeros(z.shape[0], 0))
         return self.from_weights(z, one_hot(y, self.num_classes, len(z)).to(z))
 
     def from_weights(self, z: Tensor, weights: Tensor) -> Tensor:
         """Draw images for class *weights*, float (n, num_classes), so that classes can be mixed."""
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
             raise ValueError(f"z must have shape (n, {self.latent_dim}), got {tuple(z.shape)}")
-        if weights.shape != (len(z), self.num_classes):
+        if weights.shape != (z.shape[0], self.num_classes):
             raise ValueError(
                 f"weights must have shape ({len(z)}, {self.num_classes}), "
                 f"got {tuple(weights.shape)}"
@@ -96,7 +99,7 @@ class Generator(ConditionalGenerator):
 
     def draw(self, code: Tensor) -> Tensor:
         """Turn codes, float (n, latent_dim + num_classes), into images (n, C, 32, 32)."""
-        h = self.project(code).view(len(code), -1, 4, 4)
+        h = self.project(code).unflatten(1, (-1, 4, 4))
         h = self.blocks(F.relu(self.norm(h)))
         return torch.tanh(self.to_image(h))
 
@@ -112,7 +115,7 @@ def upsample(c_in: int, c_out: int) -> nn.Sequential:
 
 
 class Discriminator(nn.Module):
-    """The fast D for 32x32 images, with up to two heads on one trunk.
+    """The fast D for 32x32 images, with up to three heads on one trunk.
 
     Spectral norm (Miyato et al. 2018) keeps each layer's largest singular value at 1.
 
@@ -122,10 +125,17 @@ class Discriminator(nn.Module):
         label_input: number of classes D is *told* (CGAN): the label enters as constant one-hot
             maps beside the image. 0: D sees the image alone.
         class_head: number of logits with which D *names* the class (AC-GAN). 0: no class head.
+        code_head: number of continuous codes that D *reads off* the image (InfoGAN). 0: no code
+            head.
     """
 
     def __init__(
-        self, channels: int = 1, width: int = 32, label_input: int = 0, class_head: int = 0
+        self,
+        channels: int = 1,
+        width: int = 32,
+        label_input: int = 0,
+        class_head: int = 0,
+        code_head: int = 0,
     ) -> None:
         super().__init__()
         self.label_input = label_input
@@ -138,6 +148,7 @@ class Discriminator(nn.Module):
         features = 4 * width * 4 * 4
         self.source_head = normed(nn.Linear(features, 1))
         self.class_head = normed(nn.Linear(features, class_head)) if class_head else None
+        self.code_head = normed(nn.Linear(features, 2 * code_head)) if code_head else None
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> DiscriminatorOutput:
         """Judge images ``x``, float (n, C, 32, 32); ``y`` int64 (n,) only if label_input > 0.
@@ -151,7 +162,31 @@ class Discriminator(nn.Module):
             x = torch.cat([x, maps.expand(-1, -1, *x.shape[2:])], dim=1)
         h = self.trunk(x)
         class_logits = self.class_head(h) if self.class_head is not None else None
-        return DiscriminatorOutput(self.source_head(h).squeeze(1), class_logits)
+        code = self.code_head(h).chunk(2, dim=1) if self.code_head is not None else None
+        return DiscriminatorOutput(self.source_head(h).squeeze(1), class_logits, code)
+
+
+class Generator64(Generator):
+    """The fast G with one more block: 64x64 images."""
+
+    def __init__(
+        self, latent_dim: int = 100, num_classes: int = 10, channels: int = 1, width: int = 32
+    ) -> None:
+        super().__init__(latent_dim, num_classes, channels, width)
+        self.image_size = 64
+        self.blocks.append(upsample(width // 2, width // 4))
+        self.to_image = nn.Conv2d(width // 4, channels, kernel_size=3, padding=1)
+        self.blocks[-1].apply(init_weights)
+        init_weights(self.to_image)
+
+
+class Discriminator64(Discriminator):
+    """The fast D with one more block, in front: 64x64 images."""
+
+    def __init__(self, channels: int = 1, width: int = 32, class_head: int = 0) -> None:
+        super().__init__(channels, width, class_head=class_head)
+        first, half = downsample(channels, width // 2, norm=False), downsample(width // 2, width)
+        self.trunk = nn.Sequential(first, half, *list(self.trunk)[1:])
 
 
 def downsample(c_in: int, c_out: int, norm: bool = True) -> nn.Sequential:
@@ -206,7 +241,7 @@ class PaperGenerator(ConditionalGenerator):
     def draw(self, code: Tensor) -> Tensor:
         """Turn codes, float (n, latent_dim + num_classes), into images."""
         h = F.relu(self.project(code))
-        out: Tensor = self.blocks(h.view(len(code), self.maps[0], self.start, self.start))
+        out: Tensor = self.blocks(h.unflatten(1, (self.maps[0], self.start, self.start)))
         return out
 
 

@@ -1,4 +1,4 @@
-"""GAN, CGAN and AC-GAN side by side: what each player minimises.
+"""GAN, CGAN, AC-GAN and InfoGAN side by side: what each player minimises.
 
 Each function returns an :class:`Objective` of two functions with one signature, so that the
 difference between two objectives is the difference between two models. A step returns its terms
@@ -14,14 +14,18 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from acgan_lib.losses import class_loss, d_source_fake, d_source_real, g_source
+from acgan_lib.losses import class_loss, code_loss, d_source_fake, d_source_real, g_source
 
 
 class Batch(NamedTuple):
-    """Images, float (n, C, H, W) in [-1, 1], and their labels, int64 (n,)."""
+    """Images, float (n, C, H, W) in [-1, 1], and their labels, int64 (n,).
+
+    Generated images come with their latents ``z``, float (n, latent_dim); real ones have none.
+    """
 
     images: Tensor
     labels: Tensor
+    z: Tensor | None = None
 
 
 Terms = dict[str, Tensor]
@@ -124,3 +128,50 @@ def acgan(
         }
 
     return Objective(f"acgan[{class_loss_on}]", d_loss, g_loss)
+
+
+def infogan(
+    *, codes: int = 2, class_weight: float = 1.0, code_weight: float = 0.1, saturating: bool = False
+) -> Objective:
+    """InfoGAN (Chen et al. 2016): what G was given must be legible in its images.
+
+    Both players minimise -L_I, but for the constant H(c): D's class head reads the categorical
+    code, which is the label that G was given, and its code head the continuous codes. No label
+    of a real image is used.
+
+    Args:
+        codes: J, the number of continuous codes; D needs a code head for as many.
+        class_weight, code_weight: lambda, the factor on L_I, for either kind of code. The paper
+            has 1 for the categorical code and "a smaller" one where there are continuous codes.
+        saturating: let G minimise the literal minimax loss.
+    """
+
+    def d_loss(D: nn.Module, real: Batch, fake: Batch) -> Terms:
+        on_real, on_fake = D(real.images), D(fake.images)
+        return {
+            "d_source_real": d_source_real(on_real.source_logit),
+            "d_source_fake": d_source_fake(on_fake.source_logit),
+            "d_class_fake": class_weight * class_loss(on_fake.class_logits, fake.labels),
+            "d_code_fake": code_weight * code_loss(on_fake.code, first_codes(fake, codes)),
+        }
+
+    def g_loss(D: nn.Module, fake: Batch) -> Terms:
+        on_fake = D(fake.images)
+        return {
+            "g_source": g_source(on_fake.source_logit, saturating=saturating),
+            "g_class": class_weight * class_loss(on_fake.class_logits, fake.labels),
+            "g_code": code_weight * code_loss(on_fake.code, first_codes(fake, codes)),
+        }
+
+    return Objective(f"infogan[{codes}]", d_loss, g_loss)
+
+
+def first_codes(fake: Batch, codes: int) -> Tensor:
+    """Return the continuous codes of generated images: the first coordinates of z, (n, codes).
+
+    Raises:
+        ValueError: if the batch does not say from which z its images were drawn.
+    """
+    if fake.z is None:
+        raise ValueError("the continuous codes are the first coordinates of fake.z, which is None")
+    return fake.z[:, :codes]

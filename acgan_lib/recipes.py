@@ -23,6 +23,7 @@ from acgan_lib import metrics, objectives, zoo
 from acgan_lib._paths import data_dir
 from acgan_lib.data import fashion_mini, fashion_mnist
 from acgan_lib.judge import BATCH_SIZE, Judge, train_judge
+from acgan_lib.metrics.matching import best_match, contingency, mutual_information
 from acgan_lib.nets import ConditionalGenerator, Discriminator, DiscriminatorOutput, Generator
 from acgan_lib.runtime import pick_device, seed_everything
 from acgan_lib.train import Callback, CsvHistory, Progress, TrainConfig, fit
@@ -32,8 +33,10 @@ ON_THE_WAY = {300: "early", 1_500: "middle"}  # steps of the shipped AC-GAN's ru
 JUDGE_STEPS = 9_360
 CAS_EPOCHS = 3
 VARIANT_STEPS = 300
+INFOGAN_STEPS = 1_500
 RESULTS = data_dir() / "results" / "fashion.json"
 VARIANT_RESULTS = RESULTS.with_name("fashion_variants.json")
+INFOGAN_RESULTS = RESULTS.with_name("infogan.json")
 
 
 def judge_fashion(seed: int, root: str | None, steps: int = JUDGE_STEPS) -> None:
@@ -207,6 +210,73 @@ def variants_fashion(seed: int, root: str | None, steps: int = VARIANT_STEPS) ->
         record(row, VARIANT_RESULTS)
 
 
+def infogan_fashion(seed: int, root: str | None, steps: int = INFOGAN_STEPS) -> None:
+    """Train InfoGAN without a label, measure what its codes found, and keep seed 0 in the zoo.
+
+    G and D are half as wide as the other models', for this one is not compared with them. The
+    latents are those of Chen et al. 2016 on MNIST: 62 of noise, one categorical code of ten
+    values and two continuous codes, here normal like the noise. D ships too, for it is Q.
+    """
+    train = fashion_mnist("train", root)
+    config = TrainConfig(seed=seed, batch_size=50, lr_g=1e-3, lr_d=1e-3)
+    objective = objectives.infogan(codes=2)
+    seed_everything(seed)
+    G = Generator(latent_dim=64, width=16).to(pick_device())
+    D = Discriminator(width=16, class_head=10, code_head=2).to(pick_device())
+    run = Path("runs") / f"infogan_fashion-{seed}"
+    run.mkdir(parents=True, exist_ok=True)
+    history = CsvHistory(run / "history.csv")
+    result = fit(
+        G, D, train, objective, steps=steps, config=config, callbacks=[history], run_dir=run
+    )
+    measured = codes_found(result.G_ema.cpu(), D.cpu(), seed, root)
+    for name, value in measured.items():
+        print(f"infogan_fashion, seed {seed}: {name} {value}")
+    if steps != INFOGAN_STEPS:
+        print("not the recipe's number of steps: nothing shipped was replaced")
+        return
+    record({"model": "infogan", "seed": seed, "steps": steps, **measured}, INFOGAN_RESULTS)
+    if seed == 0:
+        sizes = {"width": 16, "class_head": 10, "code_head": 2}
+        for name, model, kwargs in (("", result.G_ema, None), ("_d", result.D, sizes)):
+            zoo.save(
+                f"infogan_fashion{name}",
+                model,
+                recipe={"objective": objective.name, **asdict(config)},
+                data=train.source,
+                seed=seed,
+                steps=steps,
+                images_seen=steps * config.batch_size,
+                metrics=measured,
+                command="make train-infogan_fashion",
+                kwargs=kwargs,
+            )
+
+
+def codes_found(
+    G: ConditionalGenerator, D: Discriminator, seed: int, root: str | None
+) -> dict[str, metrics.Estimate | float]:
+    """Compare InfoGAN's categorical code with the classes: on its own images and on real ones.
+
+    On 10,000 images of G the judge names the class; on the 10,000 test images D names the code.
+    Each code then stands for the class that suits it best. Information is in nats, log 10 at most.
+    """
+    judge, test = the_judge(), fashion_mnist("test", root)
+    x_test = test.normalised()
+    x, code = metrics.sample(G, 1_000, seed=seed)
+    on_fake = contingency(code, metrics.in_batches(judge, judge, x).argmax(1), 10)
+    read = metrics.in_batches(D, lambda part: class_logits(D, part), x_test).argmax(1)
+    on_real = contingency(read, test.labels, 10)
+    return {
+        "generated_match": best_match(on_fake)[1],
+        "generated_information": mutual_information(on_fake),
+        "real_match": best_match(on_real)[1],
+        "real_information": mutual_information(on_real),
+        "code_read": head_accuracy(D, x, code),
+        "frechet_judge_distance": metrics.frechet_judge_distance(judge, x, x_test, y_b=test.labels),
+    }
+
+
 def head_accuracy(D: Discriminator, x: Tensor, y: Tensor) -> metrics.Estimate:
     """Return how often D's class head names the class of ``x``, with its interval.
 
@@ -238,9 +308,11 @@ def record(row: dict[str, Any], path: Path = RESULTS) -> None:
 
 def main() -> None:
     """Run one recipe from the command line."""
+    from acgan_lib.recipes_glyphs import RECIPES  # it uses this module's record
+
     parser = argparse.ArgumentParser(prog="python -m acgan_lib.recipes", description=__doc__)
-    kinds = ("judge", "dcgan", "cgan", "acgan", "real", "variants")
-    parser.add_argument("name", choices=[f"{kind}_fashion" for kind in kinds])
+    kinds = ("judge", "dcgan", "cgan", "acgan", "infogan", "real", "variants")
+    parser.add_argument("name", choices=[*(f"{kind}_fashion" for kind in kinds), *RECIPES])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, help="fewer steps than the recipe's, to try it out")
     parser.add_argument("--root", help="folder with FashionMNIST's four files")
@@ -250,10 +322,14 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
     extra = {"steps": arguments.steps} if arguments.steps else {}
     kind = arguments.name.removesuffix("_fashion")
-    if kind == "judge":
+    if arguments.name in RECIPES:
+        RECIPES[arguments.name](arguments.seed, **extra)
+    elif kind == "judge":
         judge_fashion(arguments.seed, arguments.root, **extra)
     elif kind == "real":
         real_fashion(arguments.seed, arguments.root)
+    elif kind == "infogan":
+        infogan_fashion(arguments.seed, arguments.root, **extra)
     elif kind == "variants":
         variants_fashion(arguments.seed, arguments.root, **extra)
     else:

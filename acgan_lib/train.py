@@ -118,6 +118,10 @@ class Result:
     history: History
 
 
+class StopTraining(Exception):
+    """Raised by a callback: `fit` then returns what it has, as at the last step."""
+
+
 class TrainingDivergedError(RuntimeError):
     """A loss or a weight became NaN or infinite; the networks hold the last good state."""
 
@@ -149,6 +153,8 @@ def fit(
         TrainingDivergedError: if a loss or weight is not finite. G, D and ``run_dir`` keep the
             last good state.
         ValueError: if the data do not fit G, or ``run_dir`` holds another run.
+
+    A callback that raises :class:`StopTraining` ends the run early and without an error.
     """
     config = config or TrainConfig()
     _check_fit(G, data)
@@ -190,6 +196,9 @@ def fit(
                 for callback in callbacks:
                     callback(now)
                 bar.update()
+    except StopTraining:
+        if checkpoint is not None:
+            _write(checkpoint, {**state.snapshot(), "identity": identity})
     finally:
         state.release()
     return Result(G.eval(), D.eval(), state.G_ema, state.history)
@@ -211,9 +220,9 @@ def _step(
 
     with state.autocast():
         real = Batch(x.contiguous(memory_format=torch.channels_last), y)
-        fake = Batch(G(z, y_fake), y_fake)
+        fake = Batch(G(z, y_fake), y_fake, z)
         # D learns from the images as data: without detach, backward would also run through G.
-        d_terms = objective.d_loss(D, real, Batch(fake.images.detach(), y_fake))
+        d_terms = objective.d_loss(D, real, fake._replace(images=fake.images.detach()))
     _descend(d_terms, state.opt_d)
 
     with state.autocast(), frozen(state.D):

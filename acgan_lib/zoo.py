@@ -30,6 +30,7 @@ MAX_BYTES = 3_000_000
 # The only classes that a manifest can name, and the modules they are in.
 _CLASSES = {
     "Generator": "acgan_lib.nets",
+    "Generator64": "acgan_lib.nets",
     "Discriminator": "acgan_lib.nets",
     "Judge": "acgan_lib.judge",
 }
@@ -186,9 +187,10 @@ _CARD_END = """\
 ## Intended use
 
 Teaching: pictures, walks, measurements and exercises in this book, and a start for your own
-experiments. A generator takes z, float (n, 100) from N(0, 1), and, if it has classes, y, int64
-(n,); it returns images, float (n, 1, 32, 32) in [-1, 1], with 28x28 clothes in their middle. The
-judge takes such images and returns one logit for each class.
+experiments. A generator takes z, float (n, latent_dim) from N(0, 1), and, if it has classes, y,
+int64 (n,); it returns images, float (n, 1, 32, 32) in [-1, 1], with 28x28 clothes in their middle.
+The judge takes such images and returns one logit for each class. InfoGAN's classes are the values
+of a code that it learned without labels; its discriminator reads them off an image.
 
 ## Limits
 

@@ -15,15 +15,18 @@ from acgan_lib import metrics, recipes, train
 from acgan_lib.data import LabelledImages, fashion_mini
 from acgan_lib.judge import Judge
 from acgan_lib.metrics import Estimate
+from acgan_lib.nets import Discriminator
 
 NAMES = [
     "judge_fashion",
     "dcgan_fashion",
     "cgan_fashion",
     "acgan_fashion",
+    "infogan_fashion",
     "real_fashion",
     "variants_fashion",
 ]
+RECIPES = ("judge_fashion", "gan_fashion", "infogan_fashion", "real_fashion", "variants_fashion")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +86,7 @@ def test_results_stay_whole_when_writing_fails(tmp_path: Path, monkeypatch) -> N
 def calls(monkeypatch) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
     """Put spies in the recipes' places."""
     made: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
-    for name in ("judge_fashion", "gan_fashion", "real_fashion", "variants_fashion"):
+    for name in RECIPES:
         monkeypatch.setattr(recipes, name, lambda *a, n=name, **k: made.append((n, a, k)))
     return made
 
@@ -93,7 +96,7 @@ def test_command_line_runs_the_recipe_named(name: str, calls, monkeypatch) -> No
     monkeypatch.setattr(sys, "argv", ["recipes", name, "--seed", "2", "--root", "there"])
     recipes.main()
     ((function, arguments, _),) = calls
-    if name in ("judge_fashion", "real_fashion", "variants_fashion"):
+    if name in RECIPES:
         assert (function, arguments) == (name, (2, "there"))
     else:
         assert (function, arguments) == ("gan_fashion", (name.split("_")[0], 2, "there"))
@@ -213,3 +216,34 @@ def test_variants_are_trained_alike_and_recorded(monkeypatch) -> None:
     for row, _ in rows:
         assert (row["seed"], row["steps"], row["cas"]) == (3, 1, False)
         assert (row["head_accuracy_real"].n, row["head_accuracy_fake"].n) == (100, 40)
+
+
+def test_infogan_ships_g_and_d_of_seed_0_and_records_each_seed(tmp_path: Path, monkeypatch) -> None:
+    little = lambda split, root: fashion_mini("test").per_class(5, seed=0)  # noqa: E731
+    few = lambda G, n, **kw: metrics.sampling.sample(G, 6, **kw)  # noqa: E731
+    saved, rows = {}, []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(recipes, "fashion_mnist", little)
+    monkeypatch.setattr(recipes, "the_judge", lambda: Judge().eval())
+    monkeypatch.setattr(metrics, "sample", few)
+    monkeypatch.setattr(recipes.zoo, "save", lambda name, *a, **k: saved.update({name: (a, k)}))
+    monkeypatch.setattr(recipes, "record", lambda row, path: rows.append((row, path)))
+    recipes.infogan_fashion(0, None, steps=1)
+    assert (rows, saved) == ([], {}), "a run to try it out replaces nothing that ships"
+    monkeypatch.setattr(recipes, "INFOGAN_STEPS", 2)
+    for seed in (1, 0):
+        (tmp_path / "runs" / f"infogan_fashion-{seed}" / "last.pt").unlink(missing_ok=True)
+        recipes.infogan_fashion(seed, None, steps=2)
+        assert (len(saved) == 0) == (seed == 1)
+    assert [(row["seed"], path) for row, path in rows] == [
+        (1, recipes.INFOGAN_RESULTS), (0, recipes.INFOGAN_RESULTS),
+    ]  # fmt: skip
+    row = rows[-1][0]
+    assert (row["real_match"].n, row["generated_match"].n) == (50, 60)
+    assert 0 <= row["real_information"] <= 2.31
+    (G,), _ = saved["infogan_fashion"]
+    (D,), fields = saved["infogan_fashion_d"]
+    assert (G.latent_dim, G.num_classes) == (64, 10)
+    assert Discriminator(**fields["kwargs"]).state_dict().keys() == D.state_dict().keys()
+    assert not G.training
+    assert fields["command"] == "make train-infogan_fashion"
