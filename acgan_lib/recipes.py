@@ -99,12 +99,12 @@ def keep_on_the_way(
 ) -> None:
     """Ship G_ema as it is after each step of ON_THE_WAY, as acgan_fashion_early and so on.
 
-    Part of the shipped AC-GAN's own run, with its learning rates: chapter 6 shows G learn.
+    With the learning rates of the whole run, for a shorter one would lower them sooner.
     """
     if progress.step not in ON_THE_WAY:
         return
     G = copy.deepcopy(progress.G_ema).cpu()
-    of = f"after {progress.step:,} of the {progress.steps:,} steps of acgan_fashion's run"
+    of = f"after {progress.step:,} of the {progress.steps:,} steps of acgan_fashion's recipe"
     zoo.save(
         f"acgan_fashion_{ON_THE_WAY[progress.step]}",
         G,

@@ -189,7 +189,7 @@ def test_the_way_of_the_shipped_acgan_is_kept(monkeypatch) -> None:
     for step, ((_, G), fields) in zip((2, 3), saved, strict=True):
         assert not G.training
         assert (fields["steps"], fields["images_seen"], fields["half"]) == (step, 10 * step, True)
-        assert fields["recipe"]["taken"] == f"after {step} of the 4 steps of acgan_fashion's run"
+        assert fields["recipe"]["taken"] == f"after {step} of the 4 steps of acgan_fashion's recipe"
     assert not torch.equal(saved[0][0][1].project.weight, saved[1][0][1].project.weight)
 
 
