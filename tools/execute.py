@@ -21,9 +21,9 @@ WIDGETS = "application/vnd.jupyter.widget-state+json"
 
 
 def chapters(names: list[str]) -> list[Path]:
-    """Return the named chapters' paths, or every chapter's; names may be paths or stems."""
+    """Return the named chapters' paths, or those of all and of the first page; stems will do."""
     if not names:
-        return sorted(BOOK.glob("ch*.ipynb"))
+        return sorted(BOOK.glob("*.ipynb"))
     paths = [BOOK / f"{Path(name).stem}.ipynb" for name in names]
     for path in paths:
         if not path.is_file():
