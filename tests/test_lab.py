@@ -56,11 +56,15 @@ CELLS = [
     "swap = widgets.ClassSwap(G, seed=5); swap",
     "mix = widgets.ClassMix(G, 'Top', 'Bag', seed=5); mix",
     "widgets.Scrubber(frames, labels=['one', 'two', 'three'])",
+    "atlas = widgets.LatentMap(G, (5, 6, 7)); atlas",
+    "widgets.SideBySide({'one': G, 'two': G}, seed=5)",
 ]
 START = {
     "explorer": {"seed": 5, "coords": [0, 0, 0, 0], "label": 0},
     "swap": {"seed": 5, "coords": [0, 0]},
     "mix": {"seed": 5, "coords": [], "t": 0.5, "a": 0, "b": 2},
+    "map": {"seed": 5, "coords": [0, 0], "label": 0},
+    "beside": {"seed": 5, "coords": [0], "label": 0},
 }
 READ = """canvas => {
   const {width, height} = canvas;
@@ -157,7 +161,7 @@ def awake(address: str, **viewport: int) -> Iterator[Page]:
             "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
         )
         page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
-        for kind in ("explorer", "swap", "mix"):
+        for kind in START:
             page.wait_for_selector(f".acgan.{kind}:not(.asleep)")
         page.wait_for_selector(".acgan.scrubber canvas")
         yield page
@@ -230,7 +234,7 @@ def assert_shows(canvas: Locator, image: Tensor) -> None:
 
 
 def z_of(G: nets.Generator, seed: int, coords: list[float]) -> Tensor:
-    z = torch.randn(1, G.latent_dim, generator=torch.Generator().manual_seed(seed))
+    z = widgets._seeded_z(seed, G.latent_dim)[None]
     if coords:
         z = z + torch.tensor(coords) @ latent.principal_directions(G, len(coords))
     return z
@@ -392,6 +396,36 @@ def test_scrubber_by_mouse_keys_and_play(page: Page) -> None:
     assert_step(300)
 
 
+def test_map_by_mouse_and_arrow_keys(page: Page, G: nets.Generator) -> None:
+    atlas = fresh(page, "map")
+    pad = atlas.get_by_role("application")
+    box = pad.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 10, box["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=5)
+    page.mouse.up()
+    for key in ("ArrowRight", "ArrowUp", "ArrowUp", "Shift+ArrowDown"):  # Lab would take these
+        pad.press(key)
+    u, v = 0.54, 0.32
+    settle(atlas, {"coords": [u, v]})
+    a, b, c = (widgets._seeded_z(seed, G.latent_dim) for seed in (5, 6, 7))
+    z = a + u * (b - a) + v * (c - (a + b) / 2) / (3**0.5 / 2)
+    assert_shows(atlas.get_by_role("img"), latent.generate(G, z[None], torch.tensor([0]))[0])
+
+
+def test_drift_drives_every_generator(page: Page, G: nets.Generator) -> None:
+    beside = fresh(page, "beside")
+    beside.get_by_role("button", name="Drift").click()
+    page.wait_for_timeout(1000)
+    beside.get_by_role("button", name="Stop").click()
+    page.wait_for_timeout(500)
+    x = json.loads(beside.get_attribute("data-shown") or "")["coords"][0]
+    assert x != 0
+    for canvas in beside.get_by_role("img").all():
+        assert_shows(canvas, picture(G, 5, [x], 0))
+
+
 @pytest.mark.parametrize("width", [328, 622, 760])  # a phone, the book's column, Lab
 def test_nothing_sticks_out(page: Page, width: int) -> None:
     sizes = page.evaluate(
@@ -407,7 +441,7 @@ def test_nothing_sticks_out(page: Page, width: int) -> None:
         })""",
         width,
     )
-    assert len(sizes) == 4
+    assert len(sizes) == 6
     assert all(over <= 0 and narrowest >= 48 for over, narrowest in sizes), sizes
 
 
