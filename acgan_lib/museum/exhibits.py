@@ -528,7 +528,7 @@ EXHIBITS = (
     Exhibit(
         "eps-for-momentum",
         "BatchNorm2d(n, 0.8)",
-        "The first samples are flat grey, and G wakes up late.",
+        "D is far ahead from the first steps, and the samples lag behind.",
         "nn.BatchNorm2d(c_out, 0.8)",
         "nn.BatchNorm2d(c_out)",
         upsample_with_eps,
@@ -598,7 +598,7 @@ EXHIBITS = (
     Exhibit(
         "zero-to-one",
         "Real images in [0, 1], generated ones in [-1, 1]",
-        "D is sure of itself within a few steps.",
+        "The samples are washed out: nothing is darker than middle grey.",
         "chosen.float() / 255",
         "chosen.float().div_(127.5).sub_(1)",
         zero_to_one,

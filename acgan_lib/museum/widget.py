@@ -10,7 +10,7 @@ import torch
 
 from acgan_lib.data import FASHION_CLASSES
 from acgan_lib.museum.exhibits import EXHIBITS, Exhibit, K, exhibit
-from acgan_lib.museum.runs import FIXED, FRAMES, RESULTS, SEEDS, STEPS, recorded
+from acgan_lib.museum.runs import FIXED, FRAMES, RESULTS, SEEDS, recorded
 from acgan_lib.widgets import FRONT, _Face, _png, bundle, compact
 
 
@@ -86,9 +86,9 @@ def _shown(one: Exhibit, kept: dict[str, Any], first: dict[str, list[int]]) -> d
     if one.name in kept["after"]:
         facts.append(pair(AFTER[one.name], *kept["after"][one.name].values()))
     if one.name in first and not one.where:
-        frames, grids = [f"step {STEPS}"], [first[one.name], first[f"{one.name}, fixed"]]
+        frames, grids = ["at the end"], [first[one.name], first[f"{one.name}, fixed"]]
         what = {
-            "train-mode": "One z under ten classes, drawn in two batches",
+            "train-mode": "The shipped AC-GAN: one z, in a mixed batch and among boots",
             "average-of-parameters": "The moving average of one sound training",
             "best-by-d": "Two of 100 samples of each class of one sound training",
         }[one.name]
