@@ -35,6 +35,7 @@ export function generatorFace(model, root, extend = null) {
   const spec = model.get("spec");
   const { kind, start, classes, reach, size } = spec;
   const many = spec.directions.length;
+  const fixed = !!spec.marks?.length; // a map through chosen z has no other z to go to
   /** @type {[number, number][]} */
   const ranges = spec.ranges ?? Array(many).fill([-reach, reach]);
   /** @type {State} */
@@ -49,9 +50,10 @@ export function generatorFace(model, root, extend = null) {
     `${spec.directions[i].toLowerCase()} = ${number(c, digits[i])}`));
   const named = (/** @type {any} */ r) => (kind === "mix"
     ? `${percent(1 - r.t)} ${classes[r.a]}, ${percent(r.t)} ${classes[r.b]}`
-    : "label" in r ? classes[r.label] : "no class");
-  const describe = (/** @type {State} */ r, what = named(r)) => [`Generated image: ${what}`,
-    ...moved(r), `z from seed ${r.seed}`].join(", ");
+    : "label" in r ? classes[r.label] : fixed ? "here" : `seed ${r.seed}`);
+  const describe = (/** @type {State} */ r, what = "label" in r || kind === "mix" ? named(r) : "") => [
+    what ? `Generated image: ${what}` : "Generated image", ...moved(r),
+    fixed ? "on the plane of A, B and C" : `z from seed ${r.seed}`].join(", ");
 
   const names = kind === "swap" ? classes : kind === "beside" ? spec.names : null;
   const pictures = names ? names.map((/** @type {string} */ name) => picture(size, name))
@@ -74,7 +76,8 @@ export function generatorFace(model, root, extend = null) {
       pictures[1].say(classes[r.a], describe(r, classes[r.a]));
       pictures[2].say(classes[r.b], describe(r, classes[r.b]));
     } else {
-      pictures[0].say("label" in r ? classes[r.label] : `Seed ${r.seed}`, describe(r));
+      pictures[0].say(named(r).replace(/^[a-z]/, (/** @type {string} */ s) => s.toUpperCase()),
+        describe(r));
     }
   }
   /** @param {string} text @param {boolean} bad */
@@ -183,8 +186,7 @@ export function generatorFace(model, root, extend = null) {
   }
   const mix = "t" in start ? slider("Mix", { min: 0, max: 1, step: 0.01, value: start.t,
     show: percent, changed: (t) => change({ t }) }) : null;
-  // A map through chosen z has no other z to go to.
-  if (!spec.marks?.length) {
+  if (!fixed) {
     bar.append(button("New z", () => { stop(); change({ seed: state.seed + 1 }); }));
   }
   if (names && many) bar.append(drifting);
@@ -196,7 +198,7 @@ export function generatorFace(model, root, extend = null) {
       if (!on) return pinned.node.remove();
       pinned.copy(pictures[0].canvas);
       const r = JSON.parse(root.dataset.shown ?? "{}");
-      pinned.say(`Pinned: ${"label" in r ? classes[r.label] : `seed ${r.seed}`}`,
+      pinned.say(fixed && !("label" in r) ? "Pinned" : `Pinned: ${named(r)}`,
         `Pinned. ${describe(r)}`);
       pics.prepend(pinned.node);
     }, { "aria-pressed": "false" });
@@ -211,7 +213,7 @@ export function generatorFace(model, root, extend = null) {
       () => say("Link copied. It opens this very picture."),
       () => say("The address of this page now opens this very picture: copy it from there."));
   });
-  if (!spec.marks?.length) bar.append(h("span", { class: "seed" }, "seed ", seed));
+  if (!fixed) bar.append(h("span", { class: "seed" }, "seed ", seed));
 
   const controls = h("div", { class: "knobs" }, ...(mix ? [mix.node] : []),
     ...knobs.map((/** @type {any} */ k) => k.node));
@@ -272,7 +274,7 @@ export function generatorFace(model, root, extend = null) {
   /** Go where the page's address points, if it points here. */
   function follow() {
     if (linkedPlace(location.hash) !== placeOf(root)) return false;
-    const wanted = parseLink(location.hash, { start, ranges, classes, fixed: !!spec.marks?.length });
+    const wanted = parseLink(location.hash, { start, ranges, classes, fixed });
     if (!wanted) return false;
     root.scrollIntoView({ block: "center" });
     show(wanted); // asks the engine: that is what the link is for
