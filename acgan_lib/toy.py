@@ -140,7 +140,7 @@ class PointGenerator(nn.Module):
         """Make ``depth`` hidden layers of ``width`` ReLU units."""
         super().__init__()
         self.latent_dim, self.num_classes = latent_dim, 0
-        self.hidden = _hidden_layers(latent_dim, width, depth, nn.ReLU())
+        self.hidden = hidden_layers(latent_dim, width, depth, nn.ReLU())
         self.to_point = nn.Linear(width, dim)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
@@ -155,7 +155,7 @@ class PointDiscriminator(nn.Module):
         """Make ``depth`` hidden layers of ``width`` leaky ReLU units."""
         super().__init__()
         self.dim = dim
-        self.hidden = _hidden_layers(dim, width, depth, nn.LeakyReLU(0.2))
+        self.hidden = hidden_layers(dim, width, depth, nn.LeakyReLU(0.2))
         self.to_logit = nn.Linear(width, 1)
 
     def features(self, x: Tensor) -> Tensor:
@@ -173,7 +173,8 @@ def _points(x: Tensor, dim: int, name: str = "x") -> Tensor:
     return x
 
 
-def _hidden_layers(inputs: int, width: int, depth: int, activation: nn.Module) -> nn.Sequential:
+def hidden_layers(inputs: int, width: int, depth: int, activation: nn.Module) -> nn.Sequential:
+    """Return ``depth`` linear layers of ``width`` units, each followed by the activation."""
     sizes = [inputs] + [width] * depth
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
@@ -187,6 +188,48 @@ def best_logit(p: Mixture, q: Mixture) -> Callable[[Tensor], Tensor]:
     Its sigmoid is p / (p + q) (Goodfellow et al. 2014, proposition 1).
     """
     return lambda x: p.log_prob(x) - q.log_prob(x)
+
+
+Sampler = Callable[[int, torch.Generator], Tensor]
+
+
+def fit_discriminator(
+    D: nn.Module,
+    p: Sampler,
+    q: Sampler,
+    objective: Objective,
+    *,
+    steps: int,
+    batch_size: int = 512,
+    lr: float = 3e-3,
+    seed: int = 0,
+) -> History:
+    """Train D alone, in place, to tell samples of p (real) from samples of q (fake).
+
+    Fresh batches in every step, from ``seed`` alone; Adam, whose rate falls linearly to 0.
+
+    Args:
+        D: maps points to a DiscriminatorOutput.
+        p, q: return n points, float (n, d), drawn with the generator given, as Mixture.sample does.
+        objective: its d_loss is what D minimises.
+        steps, batch_size, lr: of the training.
+        seed: fixes the points.
+
+    Returns:
+        A History with one row a step: ``"step"`` and the terms of D's loss, by name.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.Adam(D.parameters(), lr, fused=True)
+    labels = torch.zeros(batch_size, dtype=torch.int64)  # there is one class
+    history = History()
+    for step in range(1, steps + 1):
+        optimiser.param_groups[0]["lr"] = lr * (1 - (step - 1) / steps)
+        real = Batch(p(batch_size, generator), labels)
+        fake = Batch(q(batch_size, generator), labels)
+        terms = objective.d_loss(D, real, fake)
+        _descend(terms, optimiser)
+        history.rows.append({"step": step, **{k: v.item() for k, v in terms.items()}})
+    return history
 
 
 def play(
