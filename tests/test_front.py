@@ -83,7 +83,7 @@ def page_with(browser: Browser) -> Iterator[Open]:
         page = context.new_page()
         view = f"<script type='{VIEW}'>{{}}</script>" if built else ""
         state = f"<script type='{STATE}'>{{}}</script>" if built else ""
-        holes = "".join(f"{view}<div class=here></div>" for _ in faces)
+        holes = "".join(f"<div class=here></div>{view}" for _ in faces)
         html = f"<!doctype html><title>t</title>{state}<main>{holes}</main>"
         page.route("**/*", lambda route: route.fulfill(body=html, content_type="text/html"))
         page.troubles = []  # type: ignore[attr-defined]

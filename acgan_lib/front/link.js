@@ -78,8 +78,8 @@ export async function whenConnected(root) {
 export function placeOf(root) {
   if (!location.protocol.startsWith("http")) return 0;
   if (!document.querySelector('script[type="application/vnd.jupyter.widget-state+json"]')) return 0;
-  // Each widget of a built page stands behind its own script element, there from the start.
+  // Each widget of a built page stands before its own script element, there from the start.
   const views = document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]');
-  return [...views].filter((view) => view.compareDocumentPosition(root)
+  return 1 + [...views].filter((view) => view.compareDocumentPosition(root)
     & Node.DOCUMENT_POSITION_FOLLOWING).length;
 }
