@@ -542,7 +542,7 @@ EXHIBITS = (
     Exhibit(
         "leaky-logits",
         "LeakyReLU on the class logits",
-        "Nothing that one would notice.",
+        "The class loss on fakes falls a little late. Who would notice?",
         "F.leaky_relu(class_logits, 0.2)",
         "class_logits = self.class_head(h)",
         LeakyHead,
@@ -570,7 +570,7 @@ EXHIBITS = (
     Exhibit(
         "last-class",
         "randint(0, classes - 1)",
-        "Every class looks fine but the last.",
+        "One class never becomes right: the last.",
         "torch.randint(0, G.num_classes - 1, (n,), generator=generator)",
         "torch.randint(0, max(G.num_classes, 1), (n,), generator=generator)",
         draw_without_the_last,
@@ -636,7 +636,7 @@ EXHIBITS = (
     Exhibit(
         "average-of-parameters",
         "An average of G that forgets the buffers",
-        "G's samples are fine, and those of its moving average are not.",
+        "G draws clothes, and its moving average draws flat grey.",
         "zip(G_ema.parameters(), G.parameters(), strict=True)",
         "G.state_dict().items()",
         average_parameters,
