@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,9 +22,43 @@ __all__ = [
     "generate_mixed",
     "lerp",
     "principal_directions",
+    "seeded",
     "slerp",
     "walk",
 ]
+
+
+def seeded(seed: int, latent_dim: int) -> Tensor:
+    """The latent vector of a seed, float32 (latent_dim,) from N(0, 1), the same everywhere.
+
+    torch's generators cannot be had in a browser, so a picture's seed would mean nothing there.
+    Here each pair of values comes from two 32-bit hashes of the seed and the pair's number
+    (MurmurHash3's finaliser, Appleby 2011) by Box and Muller's transform (1958);
+    ``front/engines.js`` has the same few lines. Good for choosing a z, not for Monte Carlo.
+
+    Raises ValueError unless 0 <= seed < 2**32.
+    """
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be in [0, 2**32), got {seed}")
+    pairs = (latent_dim + 1) // 2
+    start = _hash(np.array([seed + 0x9E3779B9 & _WORD], dtype=np.uint64))
+    words = _hash(start + np.arange(2 * pairs, dtype=np.uint64) * np.uint64(0x9E3779B9))
+    u, v = ((words.astype(np.float64) + 0.5) / 2**32).reshape(pairs, 2).T
+    radius, angle = np.sqrt(-2 * np.log(u)), 2 * np.pi * v
+    both = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    return torch.from_numpy(both.flatten()[:latent_dim].astype(np.float32))
+
+
+_WORD = 0xFFFFFFFF
+
+
+def _hash(x: np.ndarray) -> np.ndarray:
+    """MurmurHash3's 32-bit finaliser, in 64-bit words whose upper half is cleared."""
+    word = np.uint64(_WORD)
+    x = x & word
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor) & word
+    return x ^ (x >> np.uint64(16))
 
 
 def lerp(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:

@@ -25,7 +25,7 @@ import traitlets
 from PIL import Image
 from torch import Tensor, nn
 
-from acgan_lib import latent
+from acgan_lib import export, latent, zoo
 
 __all__ = [
     "ClassMix",
@@ -126,6 +126,9 @@ class _GeneratorFace(_Face):
             "reach": self.reach,
             "size": list(strip.shape[-2:]),
             "strip": len(strip),
+            "models": self._models(),
+            "latent_dim": self.latent_dim,
+            "rows": base64.b64encode(self.directions.numpy().astype("<f4").tobytes()).decode(),
             **(more or {}),
         }
         about = (
@@ -162,9 +165,13 @@ class _GeneratorFace(_Face):
     def _strip(self) -> Tensor:
         raise NotImplementedError
 
+    def _models(self) -> list[str]:
+        """The exported files that can stand in for G on a page without a kernel, or none."""
+        return _files([self.G])
+
     def _z(self, request: dict[str, Any]) -> Tensor:
         """z = z(seed) + sum_i coords[i] * direction i."""
-        z = _seeded_z(request["seed"], self.latent_dim)
+        z = latent.seeded(request["seed"], self.latent_dim)
         return z + torch.tensor(request["coords"], dtype=torch.float32) @ self.directions
 
     def _checked(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -425,7 +432,7 @@ class LatentMap(_GeneratorFace):
         coords = torch.stack([u.flatten(), v.flatten()], dim=1)
         z = torch.cat(
             [
-                _seeded_z(start["seed"], self.latent_dim) + coords @ self.directions,
+                latent.seeded(start["seed"], self.latent_dim) + coords @ self.directions,
                 self._z(start).unsqueeze(0),
             ]
         )
@@ -475,6 +482,9 @@ class SideBySide(_GeneratorFace):
         found = {key: getattr(G, name, given) for key, G in self.generators.items()}
         if len(set(found.values())) > 1:
             raise ValueError(f"the generators differ in {name}: {found}")
+
+    def _models(self) -> list[str]:
+        return _files(list(self.generators.values()))
 
     def image(self) -> Tensor:
         """The current pictures, one per generator, on the CPU: (n, C, H, W) in [-1, 1]."""
@@ -557,9 +567,10 @@ def _one(G: nn.Module, z: Tensor, request: Mapping[str, Any]) -> Tensor:
     )
 
 
-def _seeded_z(seed: int, latent_dim: int) -> Tensor:
-    """The z of a seed: (latent_dim,), from N(0, 1)."""
-    return torch.randn(latent_dim, generator=torch.Generator().manual_seed(seed))
+def _files(generators: Sequence[nn.Module]) -> list[str]:
+    """The exported files of generators, all of them or none: a page has only what ships."""
+    names = [zoo.name_of(G) for G in generators]
+    return [export.file_name(name) for name in names if name] if all(names) else []
 
 
 HEIGHT = math.sqrt(3) / 2  # of an equilateral triangle of side 1
@@ -569,7 +580,7 @@ def _triangle(through: Sequence[int], latent_dim: int) -> Tensor:
     """The directions, (2, latent_dim), of the plane through the z of three seeds."""
     if len(through) != 3:
         raise ValueError(f"through must name three seeds, not {list(through)}")
-    a, b, c = (_seeded_z(seed, latent_dim) for seed in through)
+    a, b, c = (latent.seeded(seed, latent_dim) for seed in through)
     return torch.stack([b - a, (c - (a + b) / 2) / HEIGHT])
 
 

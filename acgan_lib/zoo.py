@@ -80,7 +80,25 @@ def load(name: str, device: torch.device | str = "cpu", folder: Path | None = No
     _check(content, fields, path)
     model = _build(fields["class"], fields["kwargs"])
     _fill(model, content, path)
+    model.zoo_name = name  # type: ignore[assignment]  # read by name_of
     return model.to(device).eval().requires_grad_(False)
+
+
+def name_of(model: nn.Module) -> str | None:
+    """Return the name under which a network ships, if `load` gave it and its weights are the same.
+
+    The book's pages run the shipped generators themselves; a network that was trained on since
+    is another one.
+    """
+    name = getattr(model, "zoo_name", None)
+    if name not in names():
+        return None
+    shipped = load(name).state_dict()
+    now = model.state_dict()
+    same = now.keys() == shipped.keys() and all(
+        torch.equal(value.cpu(), shipped[key]) for key, value in now.items()
+    )
+    return name if same else None
 
 
 def save(

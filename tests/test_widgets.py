@@ -55,7 +55,7 @@ def test_explorer_answers_with_the_picture_of_the_request() -> None:
     G = generator()
     widget = widgets.LatentExplorer(G, directions=2, seed=4)
     coords = [1.5, -0.5]
-    z = torch.randn(8, generator=torch.Generator().manual_seed(7))
+    z = latent.seeded(7, 8)
     z = z + torch.tensor(coords) @ latent.principal_directions(G, 2)
     expected = latent.generate(G, z[None], torch.tensor([2]))
     reply = ask(widget, {"seed": 7, "coords": coords, "label": 2})
@@ -67,7 +67,7 @@ def test_explorer_answers_with_the_picture_of_the_request() -> None:
 
 def test_before_any_request_the_widget_shows_its_seed() -> None:
     widget = widgets.LatentExplorer(generator(), seed=4, label=1)
-    z = torch.randn(8, generator=torch.Generator().manual_seed(4))
+    z = latent.seeded(4, 8)
     assert torch.equal(widget.z, z)
     assert torch.equal(widget.image(), latent.generate(widget.G, z[None], torch.tensor([1]))[0])
 
