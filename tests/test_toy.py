@@ -185,6 +185,37 @@ def test_d_alone_reaches_the_best_ds_loss() -> None:
     assert float(trained) == pytest.approx(float(sum(d_loss(best(real), best(fake)))), abs=0.01)
 
 
+def test_fit_discriminator_finds_the_density_ratio_and_leaves_the_rate_at_0() -> None:
+    p, q = toy.Mixture(torch.zeros(1, 1), 1.0), toy.Mixture(torch.ones(1, 1), 1.0)
+    torch.manual_seed(0)
+    D = toy.PointDiscriminator(dim=1, width=32)
+    history = toy.fit_discriminator(D, p.sample, q.sample, objectives.gan(), steps=200)
+    assert history.column("step") == list(range(1, 201))
+    x = torch.linspace(-2, 3, 51)[:, None]
+    with torch.no_grad():
+        found = D(x).source_logit.sigmoid()
+    # For these two Gaussians log p - log q is the line 1/2 - x.
+    torch.testing.assert_close(found, torch.sigmoid(0.5 - x[:, 0]), rtol=0, atol=0.06)
+
+
+def test_plain_g_takes_the_step_that_its_gradient_says() -> None:
+    G, D = players()
+    before, seen = weights(G), []
+    toy.play(
+        G,
+        D,
+        toy.ring(),
+        objectives.gan(),
+        steps=1,
+        lr_g=0.1,
+        plain_g=True,
+        callback=lambda step, G, D: seen.append(
+            torch.cat([p.grad.flatten() for p in G.parameters()])
+        ),
+    )
+    torch.testing.assert_close(weights(G), before - 0.1 * seen[0])
+
+
 def d_loss(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     return nn.functional.softplus(-real).mean(), nn.functional.softplus(fake).mean()
 
