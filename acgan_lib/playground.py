@@ -45,7 +45,7 @@ SEEDS = 5
 HEAD_START = {"lr_d": 1e-3, "head_start": 500}
 SETTINGS: dict[str, dict[str, Any]] = {
     "healthy": {"lr_g": 1e-3, "lr_d": 1e-3},
-    "collapsed": {"lr_g": 3e-4, "lr_d": 3e-3, "head_start": 500},
+    "collapsed": {"lr_g": 1e-4, "lr_d": 1e-2},
     "cycling": {"lr_g": 2e-3, "lr_d": 2e-4},
     "saturating": {"saturating": True, "lr_g": 3e-3, "plain_g": True, **HEAD_START},
     "non-saturating": {"saturating": False, "lr_g": 3e-3, "plain_g": True, **HEAD_START},
@@ -358,7 +358,7 @@ def _ending(run: Recording) -> dict[str, Any]:
         "high_quality": run.numbers["high_quality"][-1],
         "most_modes": int(max(run.numbers["modes"])),
         "visited": len(visited),
-        "moved": round(float(moved), 3),
+        "moved": float(f"{float(moved):.2g}"),
     }
 
 
