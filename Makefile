@@ -32,9 +32,10 @@ test: .venv ## set up and run everything: lint, types, notebooks, tests, browser
 book: .venv ## build the pages into _build/html, warnings as errors
 	$(BIN)/jupyter-book build . -W -n --keep-going
 
-lint: .venv ## ruff, and mypy in strict mode on the library
+lint: .venv ## ruff, mypy in strict mode on the library; tsc and eslint on the pages' JavaScript
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+	$(PY) tools/lint_js.py
 
 front: .venv ## give the chapters' stored widgets the present acgan_lib/front, without running them
 	$(PY) tools/execute.py --front

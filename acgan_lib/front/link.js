@@ -34,7 +34,10 @@ export function linkedPlace(hash) {
  */
 export function parseLink(hash, { start, ranges, classes, fixed = false }) {
   const found = new URLSearchParams(hash.slice(1));
-  /** Numbers of a value, each within its range; null where one is not. @type {(name: string, limits: [number, number][], form: RegExp) => number[] | null} */
+  /**
+   * Numbers of a value, each within its range; null where one is not.
+   * @type {(name: string, limits: [number, number][], form: RegExp) => number[] | null}
+   */
   const numbers = (name, limits, form) => {
     const texts = (found.get(name) ?? "").split(",");
     const values = texts.map(Number);

@@ -2,7 +2,10 @@
 
 import { button, decode, h, slider } from "./ui.js";
 
-/** Saved pictures over training steps; needs no kernel. */
+/**
+ * Saved pictures over training steps; needs no kernel.
+ * @param {any} model @param {HTMLElement} root
+ */
 function scrubberFace(model, root) {
   const { steps, n, columns, labels, size: [height, width], across,
     title = "Training", captions = [] } = model.get("spec");
@@ -12,16 +15,19 @@ function scrubberFace(model, root) {
   const context = canvas.getContext("2d");
   const live = h("p", { class: "hidden", "aria-live": "polite" });
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  let sheet, timer, announce;
-  const at = (f) => captions[f] ?? `step ${steps[f].toLocaleString("en")}`;
+  /** @type {HTMLImageElement | null} */
+  let sheet = null;
+  let timer = 0, announce = 0;
+  const at = (/** @type {number} */ f) => captions[f] ?? `step ${steps[f].toLocaleString("en")}`;
 
+  /** @param {number} f */
   function show(f) {
     const text = captions.length ? `Pictures at ${at(f)}`
       : `Samples after ${at(f)} of ${steps[last].toLocaleString("en")}`;
     canvas.setAttribute("aria-label", labels.length ? `${text}; columns: ${labels.join(", ")}` : text);
-    root.dataset.shown = f;
+    root.dataset.shown = String(f);
     clearTimeout(announce);
-    if (!timer) announce = setTimeout(() => { live.textContent = text; }, 400);
+    if (!timer) announce = window.setTimeout(() => { live.textContent = text; }, 400);
     if (!sheet) return;
     for (let i = 0; i < n; i++) {
       const cell = f * n + i;
@@ -35,14 +41,14 @@ function scrubberFace(model, root) {
   const play = button("Play", () => (timer ? stop() : start()), { class: "play" });
   function stop() {
     clearInterval(timer);
-    timer = null;
+    timer = 0;
     play.textContent = "Play";
     show(Number(knob.input.value));
   }
   function start() {
     if (Number(knob.input.value) === last) knob.set(0);
     play.textContent = "Pause";
-    timer = setInterval(() => {
+    timer = window.setInterval(() => {
       const f = Number(knob.input.value) + 1;
       knob.set(f);
       if (f >= last) stop(); else show(f);
@@ -51,7 +57,7 @@ function scrubberFace(model, root) {
   }
 
   const heads = h("div", { class: "heads", "aria-hidden": "true" },
-    ...labels.map((name) => h("span", {}, name)));
+    ...labels.map((/** @type {string} */ name) => h("span", {}, name)));
   heads.style.setProperty("--n", columns);
   const film = h("div", { class: "film" }, ...(labels.length ? [heads] : []), canvas);
   film.style.maxWidth = `${Math.max(2, Math.min(3, Math.floor(720 / canvas.width))) * canvas.width}px`;
@@ -60,6 +66,7 @@ function scrubberFace(model, root) {
   return () => { clearInterval(timer); clearTimeout(announce); };
 }
 
+/** @param {{model: any, el: HTMLElement}} view */
 function render({ model, el }) {
   const { title, captions = [] } = model.get("spec");
   const root = h("div", { class: "acgan scrubber", role: "group",

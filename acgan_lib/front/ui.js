@@ -41,17 +41,17 @@ export function slider(label, { min, max, step, value, show, changed, axis = "" 
   const input = h("input", {
     id, type: "range", min, max, step, value,
     "data-lm-suppress-shortcuts": "true", // or JupyterLab takes the arrow keys
-    oninput: () => { paint(); changed(Number(input.value)); },
+    oninput: () => { say(); changed(Number(input.value)); },
   });
-  function paint() {
+  function say() {
     output.textContent = show(Number(input.value));
     input.setAttribute("aria-valuetext", output.textContent);
   }
-  paint();
+  say();
   const node = h("div", { class: "knob" },
     h("label", { for: id }, label, axis && h("span", { class: "axis", "aria-hidden": "true" }, axis)),
     input, output);
-  return { node, input, set(/** @type {number} */ x) { input.value = x; paint(); } };
+  return { node, input, set(/** @type {number} */ x) { input.value = x; say(); } };
 }
 
 /**
