@@ -373,7 +373,7 @@ def main() -> None:
         for row in stored["seeds"][name]:
             print(name, row, flush=True)
     path = data_dir() / "results" / "playground.json"
-    path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(stored) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
