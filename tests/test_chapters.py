@@ -21,7 +21,7 @@ import pytest
 import slug
 
 ROOT = Path(__file__).resolve().parents[1]
-CHAPTERS = sorted((ROOT / "book").glob("ch*.ipynb"))
+CHAPTERS = [*sorted((ROOT / "book").glob("ch*.ipynb")), ROOT / "book" / "playground.ipynb"]
 LONGEST_CELL = 25  # lines of code; a cell that writes out the library's own code may be longer
 WIDEST_LINE = 88  # characters
 WORDS_PER_LINE = 5
