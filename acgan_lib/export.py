@@ -208,6 +208,11 @@ def _convert(model: _FromWeights, inputs: tuple[Tensor, Tensor], half: bool) -> 
         raise TypeError(f"{type(model.G).__name__} cannot be written as ONNX: {reason}") from error
     assert program is not None
     proto = program.model_proto
+    if not proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
+        raise TypeError(
+            f"{type(model.G).__name__} takes the batch's size as a number, such as len(z), which "
+            "would fix it in the file: use z.shape[0], or shapes with -1"
+        )
     proto.producer_name, proto.producer_version, proto.doc_string = "acgan_lib", "", ""
     for node in proto.graph.node:
         del node.metadata_props[:]  # the exporter notes stack traces, with this machine's paths

@@ -241,7 +241,7 @@ class PaperGenerator(ConditionalGenerator):
     def draw(self, code: Tensor) -> Tensor:
         """Turn codes, float (n, latent_dim + num_classes), into images."""
         h = F.relu(self.project(code))
-        out: Tensor = self.blocks(h.unflatten(1, (self.maps[0], self.start, self.start)))
+        out: Tensor = self.blocks(h.view(-1, self.maps[0], self.start, self.start))
         return out
 
 

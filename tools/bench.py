@@ -4,7 +4,7 @@ Ratios hold where figures do not, so every variant runs in this one process, in 
 median over the rounds is printed. The step is the library's own (``train._step``) with one lever
 taken away at a time; the textbook step is written out below.
 
-    python tools/bench.py [--rounds 5] [--threads N] [--only fast|paper|widget|gpu]
+    python tools/bench.py [--rounds 5] [--threads N] [--only fast|paper|widget|browser|gpu]
 """
 
 from __future__ import annotations
@@ -205,6 +205,23 @@ def widget(rounds: int) -> None:
         print(f"  {name:<34} {1e3 * each:8.1f} ms")
 
 
+def browser() -> None:
+    """Time a slider's move on a built page: z, the shipped G in wasm on one thread, the canvas."""
+    from engine_page import engine_page, frame_times
+
+    from acgan_lib import export, widgets, zoo
+
+    models = Path(__file__).resolve().parents[1] / "book" / "_static" / "models"
+    export.export_all(models)
+    G = zoo.load("acgan_fashion")
+    faces = {" 1 image": widgets.LatentExplorer(G), "10 images": widgets.ClassSwap(G)}
+    print("\nA widget's frame in headless Chromium, median and 95th percentile of 300")
+    with engine_page(models) as page:
+        for name, face in faces.items():
+            times = sorted(frame_times(page, face.spec, 300))
+            print(f"  {name:<34} {times[150]:8.1f} ms {times[285]:8.1f} ms")
+
+
 def gpu(rounds: int) -> None:
     """Time each pair on CUDA: eager or compiled, float32 or bfloat16, with the share of peak."""
     pairs: dict[str, tuple[Callable[[], Pair], LabelledImages]] = {
@@ -231,7 +248,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, help="CPU threads")
-    parser.add_argument("--only", choices=["fast", "paper", "widget", "gpu"])
+    parser.add_argument("--only", choices=["fast", "paper", "widget", "browser", "gpu"])
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -243,6 +260,8 @@ def main() -> None:
         compare("The paper's CIFAR-10 pair", nets.cifar10_pair, noise_images(3, 32), rounds)
     if wanted in (None, "widget"):
         widget(rounds)
+    if wanted in (None, "browser"):
+        browser()
     if wanted == "gpu" or (wanted is None and DEVICE.type == "cuda"):
         gpu(rounds)
 
