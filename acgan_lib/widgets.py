@@ -561,7 +561,7 @@ def encode(images: Tensor) -> dict[str, Any]:
 
 def _one(G: nn.Module, z: Tensor, request: Mapping[str, Any]) -> Tensor:
     """G's pictures of z (latent_dim,) or (n, latent_dim), all of the request's class if any."""
-    z = torch.atleast_2d(z)
+    z = z.view(-1, z.shape[-1])
     return latent.generate(
         G, z, torch.full((len(z),), request["label"]) if "label" in request else None
     )
