@@ -1,14 +1,13 @@
 """Copy the JavaScript that the built pages need into book/_static/vendor (never committed).
 
-The pages load nothing from another host, so MathJax, require.js and ipywidgets' html-manager
-come from npm by the pinned package-lock.json, and anywidget's module from its pip package.
+The pages load nothing from another host, so MathJax and the sliders' engine (onnxruntime-web)
+come from npm by the pinned package-lock.json.
 Runs once at set-up and needs the network then; a second run finds the stamp and returns.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -19,22 +18,10 @@ TARGET = ROOT / "book" / "_static" / "vendor"
 MODULES = ROOT / "node_modules"
 
 
-def package_folder(name: str) -> Path:
-    """Return the folder of an installed Python package without importing it."""
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
-        raise SystemExit(f"{name} is not installed: run `make .venv` first")
-    return Path(spec.origin).parent
-
-
 def stamp() -> str:
     """Return a hash of everything that the vendored folder is made from."""
     digest = hashlib.sha256()
-    for path in (
-        ROOT / "package-lock.json",
-        Path(__file__),
-        package_folder("anywidget") / "nbextension" / "index.js",
-    ):
+    for path in (ROOT / "package-lock.json", Path(__file__)):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -62,15 +49,11 @@ def copy_into(target: Path) -> None:
     fonts = Path("output", "chtml", "fonts", "woff-v2")
     shutil.copytree(mathjax / "es5" / fonts, target / "mathjax" / fonts)
 
-    manager = MODULES / "@jupyter-widgets" / "html-manager"
-    # embed-amd.js alone serves the pages; its fonts are named in it by hash.
-    shutil.copytree(
-        manager / "dist",
-        target / "html-manager",
-        ignore=shutil.ignore_patterns("*.map", "embed.js", "libembed-amd.js", "*.eot", "*.svg"),
-    )
-    shutil.copy2(MODULES / "requirejs" / "require.js", target)
-    shutil.copy2(package_folder("anywidget") / "nbextension" / "index.js", target / "anywidget.js")
+    # The sliders' engine: the build for one thread without a GPU, and its wasm.
+    runtime, engine = MODULES / "onnxruntime-web", target / "ort"
+    engine.mkdir()
+    shutil.copy2(runtime / "dist" / "ort.wasm.bundle.min.mjs", engine / "ort.mjs")
+    shutil.copy2(runtime / "dist" / "ort-wasm-simd-threaded.wasm", engine)
 
 
 def main() -> None:

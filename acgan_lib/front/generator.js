@@ -1,6 +1,6 @@
 // LatentExplorer, ClassSwap, ClassMix and SideBySide: a generator under controls.
 
-import { kernelEngine, latestWins } from "./engines.js";
+import { browserEngine, isBuiltPage, kernelEngine, lacking, latestWins } from "./engines.js";
 import { formatLink, linkedPlace, parseLink, placeOf, whenConnected } from "./link.js";
 import {
   button, clip, decode, h, menu, number, pad, percent, picture, player, slider,
@@ -20,8 +20,7 @@ import {
  *   playing: () => boolean, stop: () => void, awake: () => void, close: () => void}} Extras
  */
 
-const ASLEEP = "This page has no Python kernel, so the sliders are asleep: open the chapter in "
-  + "Colab or run \u201cmake lab\u201d to wake them.";
+const READY = "Live on this page. The first touch fetches the engine (14 MB, once; about 4 MB packed).";
 const SLOW = "Waiting for Python. If a cell is still running, the sliders wake when it ends; if "
   + "not, run this cell again.";
 const LAP = 16; // seconds that a drift takes to come back to where it began
@@ -80,23 +79,37 @@ export function generatorFace(model, root, extend = null) {
         describe(r));
     }
   }
+  // What the reader sees while the page fetches its engine.
+  const fetching = h("div", { class: "fetching" });
+  const share = h("progress", { max: 1, "aria-label": "Fetching" });
+  const what = h("span");
+  fetching.append(share, what);
+  /** @type {import("./engines.js").Loading} */
+  function loading(part, name) {
+    if (!fetching.isConnected) { say(""); status.after(fetching); }
+    /** @type {any} */ (share).value = part;
+    what.textContent = `Fetching ${name}: ${percent(part)}`;
+  }
   /** @param {string} text @param {boolean} bad */
   function say(text, bad = false) {
     status.textContent = text;
     status.classList.toggle("bad", bad);
   }
 
-  const engine = kernelEngine(model);
+  const built = isBuiltPage(), reason = built ? lacking(spec) : "";
+  const engine = built && !reason ? browserEngine(spec, loading) : kernelEngine(model);
   // One request at a time, so that thumbnails and pictures never run into one another.
   let last = Promise.resolve();
   const draw = (/** @type {State} */ request) => {
     const frame = last.then(() => engine.render(request));
-    last = frame.catch(() => {});
+    last = frame.then(() => {}, () => {});
     return frame;
   };
   const ask = latestWins({ render: draw }, (/** @type {Frame} */ frame, /** @type {State} */ r) => {
     clearTimeout(slow);
     if (!awake) wake(true);
+    fetching.remove();
+    strip.remove();
     pictures.forEach((/** @type {any} */ p, /** @type {number} */ i) => p.draw(frame, i));
     root.dataset.shown = JSON.stringify(r);
     if (drift.playing() || extras?.playing()) return; // words that change with each frame help nobody
@@ -106,7 +119,15 @@ export function generatorFace(model, root, extend = null) {
     announce = window.setTimeout(() => {
       live.textContent = names ? describe(r, kind === "swap" ? "every class" : named(r)) : describe(r);
     }, 400);
-  }, (/** @type {Error} */ error) => { clearTimeout(slow); stop(); say(error.message, true); });
+  }, (/** @type {Error} */ error) => {
+    clearTimeout(slow);
+    stop();
+    fetching.remove();
+    if (!built) return say(error.message, true);
+    say(`This page could not fetch or start its engine (${error.message}). Check the connection and `
+      + "touch a slider again, or open the chapter in Colab.", true);
+    showStrip();
+  });
   /** @param {Partial<State>} part */
   function change(part) {
     Object.assign(state, part);
@@ -232,7 +253,6 @@ export function generatorFace(model, root, extend = null) {
       plane.node.setAttribute("aria-disabled", String(!on));
       plane.node.tabIndex = on ? 0 : -1;
     }
-    if (on) strip.remove();
     extras?.awake();
   }
 
@@ -240,20 +260,15 @@ export function generatorFace(model, root, extend = null) {
   const strip = h("div", { class: "strip" });
   caption(state);
   const stillDrawn = decode(model.get("still")).then((image) => {
-    if (awake) return;
+    if (root.dataset.shown) return;
     const x = (/** @type {number} */ i) => i * size[1];
     if (names) return pictures.forEach((/** @type {any} */ p, /** @type {number} */ i) => p.copy(image, x(i)));
     pictures[0].copy(image, x(kind === "map" ? spec.strip - 1 : spec.strip >> 1));
     if (kind === "mix") { pictures[1].copy(image); pictures[2].copy(image, x(spec.strip - 1)); }
   });
-  const slow = window.setTimeout(() => { if (!awake) say(SLOW); }, 3000);
-  wake(false);
-  // A page made from a notebook carries its widgets' state in a script element; a notebook does not.
-  if (document.querySelector('script[type="application/vnd.jupyter.widget-state+json"]')) {
-    clearTimeout(slow);
-    say(ASLEEP);
+  function showStrip() {
     stillDrawn.then(() => decode(model.get("still"))).then((image) => {
-      if (awake || names || kind === "map" || spec.strip < 2) return;
+      if (strip.childElementCount || names || kind === "map" || spec.strip < 2) return;
       for (let i = 0; i < spec.strip; i++) {
         const s = i / (spec.strip - 1);
         const part = kind === "mix" ? percent(s) : number((2 * s - 1) * reach);
@@ -270,6 +285,10 @@ export function generatorFace(model, root, extend = null) {
       status.after(strip);
     });
   }
+  const slow = window.setTimeout(() => { if (!awake && !built) say(SLOW); }, 3000);
+  wake(built && !reason);
+  if (built) say(reason || READY);
+  if (reason) showStrip();
 
   /** Go where the page's address points, if it points here. */
   function follow() {
@@ -287,7 +306,7 @@ export function generatorFace(model, root, extend = null) {
     reset.after(link);
     follow();
   });
-  ask({ ...state }); // a kernel, wherever it is, answers this and wakes the controls
+  if (!built) ask({ ...state }); // a kernel, wherever it is, answers this and wakes the controls
   return () => {
     removeEventListener("hashchange", follow);
     clearTimeout(slow);
