@@ -23,6 +23,7 @@ import {
 const READY = "Live on this page. The first touch fetches the engine (14 MB, once; about 4 MB packed).";
 const SLOW = "Waiting for Python. If a cell is still running, the sliders wake when it ends; if "
   + "not, run this cell again.";
+const LIVE = "Live on this page.";
 const LAP = 16; // seconds that a drift takes to come back to where it began
 
 /**
@@ -97,6 +98,7 @@ export function generatorFace(model, root, extend = null) {
   }
 
   const built = isBuiltPage(), reason = built ? lacking(spec) : "";
+  const idle = built && !reason ? LIVE : "";
   const engine = built && !reason ? browserEngine(spec, loading) : kernelEngine(model);
   // One request at a time, so that thumbnails and pictures never run into one another.
   let last = Promise.resolve();
@@ -108,13 +110,13 @@ export function generatorFace(model, root, extend = null) {
   const ask = latestWins({ render: draw }, (/** @type {Frame} */ frame, /** @type {State} */ r) => {
     clearTimeout(slow);
     if (!awake) wake(true);
-    fetching.remove();
+    if (fetching.isConnected) { fetching.remove(); say(idle); }
     strip.remove();
     pictures.forEach((/** @type {any} */ p, /** @type {number} */ i) => p.draw(frame, i));
     root.dataset.shown = JSON.stringify(r);
     if (drift.playing() || extras?.playing()) return; // words that change with each frame help nobody
     caption(r);
-    if (status.textContent) say("");
+    if (status.textContent !== idle) say(idle);
     clearTimeout(announce);
     announce = window.setTimeout(() => {
       live.textContent = names ? describe(r, kind === "swap" ? "every class" : named(r)) : describe(r);
