@@ -1,7 +1,8 @@
 """The widgets' front end in Chromium, on a page of its own, with Python behind it as in a notebook.
 
-No Lab and no built book: `page_with` stands in for both, so that a test takes a second. What the
-page asks for is rendered by the very widget that a notebook would have.
+No Lab and no built book: `page_with` stands in for both, so that a test takes a second. As in a
+notebook, the widget itself renders what the page asks for; as on a built page, the front end works
+out z and class weights by itself, and G is Python's in the place of the exported one.
 """
 
 from __future__ import annotations
@@ -28,8 +29,13 @@ NAMES = ["Top", "Trouser", "Bag"]
 AT = "http://book.test/page.html"
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
-START = """async ({faces, live}) => {
-    window.models = [];
+START = """async faces => {
+    globalThis[Symbol.for('acgan.engine')] = {
+        async run(file, {n, z, w}) {
+            const {dims, data} = await raw(file, n, Array.from(z), Array.from(w));
+            return {dims, data: Float32Array.from(data)};
+        },
+    };
     for (const [i, {esm, css, spec, still}] of faces.entries()) {
         const code = URL.createObjectURL(new Blob([esm], {type: 'text/javascript'}));
         const {default: face} = await import(code);
@@ -37,9 +43,7 @@ START = """async ({faces, live}) => {
         let hear;
         const model = {
             get: name => traits[name], on(_, f) { hear = f; }, off() {},
-            send(message) {
-                if (live) ask(i, message).then(reply => hear(reply));
-            },
+            send(message) { ask(i, message).then(reply => hear(reply)); },
         };
         if (!i) document.head.append(Object.assign(document.createElement('style'),
             {textContent: css}));
@@ -71,11 +75,11 @@ Open = Callable[..., Page]
 
 @pytest.fixture
 def page_with(browser: Browser) -> Iterator[Open]:
-    """Open a page that holds these widgets; ``built``: as a built book's page, with its scripts."""
+    """Open a page that holds these widgets, as in a notebook or, if ``built``, in the book."""
     contexts = []
 
     def opened(
-        *faces: widgets._Face, hash: str = "", built: bool = True, live: bool = True, **how: Any
+        *faces: widgets._GeneratorFace, hash: str = "", built: bool = False, **how: Any
     ) -> Page:
         context = browser.new_context(**{"viewport": {"width": 900, "height": 800}, **how})
         contexts.append(context)
@@ -95,22 +99,29 @@ def page_with(browser: Browser) -> Iterator[Open]:
             faces[i]._handle_custom_msg(message, [])
             return replies[0]
 
+        def run(file: str, n: int, z: list[float], w: list[float]) -> dict[str, Any]:
+            latents, weights = torch.tensor(z).view(n, -1), torch.tensor(w).view(n, -1)
+            images = latent.generate_mixed(faces[int(file)].G, latents, weights)
+            return {"dims": list(images.shape), "data": images.flatten().tolist()}
+
         page.expose_function("ask", answer)
+        page.expose_function("raw", run)
         page.goto(AT + hash)
         page.evaluate(
             START,
-            {
-                "live": live,
-                "faces": [
-                    {"esm": w._esm, "css": w._css, "spec": w.spec, "still": w.still} for w in faces
-                ],
-            },
+            [
+                {
+                    "esm": face._esm,
+                    "css": face._css,
+                    "spec": {**face.spec, "models": [str(i)]},
+                    "still": face.still,
+                }
+                for i, face in enumerate(faces)
+            ],
         )
-        if live:
-            page.wait_for_function(
-                "n => document.querySelectorAll('.acgan:not(.asleep)').length === n",
-                arg=len(faces),
-            )
+        page.wait_for_function(
+            "n => document.querySelectorAll('.acgan:not(.asleep)').length === n", arg=len(faces)
+        )
         return page
 
     yield opened
@@ -121,7 +132,7 @@ def page_with(browser: Browser) -> Iterator[Open]:
 
 
 def z_of(seed: int) -> Tensor:
-    return widgets._seeded_z(seed, 100)
+    return latent.seeded(seed, 100)
 
 
 def on_map(G: nets.Generator, u: float, v: float, label: int, seeds: Any = (0, 1, 2)) -> Tensor:
@@ -133,13 +144,6 @@ def on_map(G: nets.Generator, u: float, v: float, label: int, seeds: Any = (0, 1
 
 def shown(widget: Locator) -> dict[str, Any]:
     return json.loads(widget.get_attribute("data-shown") or "null")
-
-
-def settled_link(page: Page, hash: str, coords: list[float]) -> Locator:
-    page.evaluate("hash => { location.hash = hash; }", hash)
-    widget = page.locator(".acgan").first
-    settle(widget, {"coords": coords})
-    return widget
 
 
 # -- the map -------------------------------------------------------------------------------------
@@ -426,7 +430,7 @@ def test_one_slider_drives_every_checkpoint(page_with: Open, G: Any) -> None:
 
 def test_a_link_brings_another_reader_to_the_same_picture(page_with: Open, G: Any) -> None:
     first, second = widgets.ClassMix(G, 0, 1), widgets.LatentExplorer(G, directions=3, seed=5)
-    page = page_with(first, second)
+    page = page_with(first, second, built=True)
     explorer = page.locator(".explorer")
     explorer.get_by_label("Class").select_option("Bag")
     explorer.get_by_role("button", name="New z").click()
@@ -435,21 +439,23 @@ def test_a_link_brings_another_reader_to_the_same_picture(page_with: Open, G: An
     explorer.get_by_role("button", name="Link").click()
     assert page.evaluate("location.hash") == "#z=6&c=0,-0.1,0&class=2&w=2"
     image = read(explorer.get_by_role("img"))
+    z = z_of(6) - 0.1 * latent.principal_directions(G, 3)[1]
+    assert_shows(explorer.get_by_role("img"), latent.generate(G, z[None], torch.tensor([2]))[0])
 
-    page = page_with(first, second, hash="#z=6&c=0,-0.1,0&class=2&w=2")
+    page = page_with(first, second, hash="#z=6&c=0,-0.1,0&class=2&w=2", built=True)
     explorer = page.locator(".explorer")
     settle(explorer, {"seed": 6, "coords": [0, -0.1, 0], "label": 2})
     assert torch.equal(read(explorer.get_by_role("img")), image)
     assert explorer.get_by_label("Class").input_value() == "Bag"
     assert explorer.get_by_role("slider", name="Direction 2").input_value() == "-0.1"
-    settle(page.locator(".mix"), {"seed": 0, "t": 0.5})  # not meant, not moved
+    assert shown(page.locator(".mix")) is None, "not meant, so still asleep"
     page.evaluate("location.hash = '#class=2,1&t=0.25&z=9'")
     settle(page.locator(".mix"), {"seed": 9, "a": 2, "b": 1, "t": 0.25, "coords": []})
     assert shown(explorer)["seed"] == 6
 
 
 def test_a_link_can_be_copied(page_with: Open, G: Any) -> None:
-    page = page_with(widgets.ClassSwap(G, seed=5))
+    page = page_with(widgets.ClassSwap(G, seed=5), built=True)
     page.evaluate("""() => Object.defineProperty(navigator, 'clipboard',
         {value: {writeText: async text => { window.copied = text; }}, configurable: true})""")
     page.get_by_role("button", name="Link").click()
@@ -469,9 +475,10 @@ MALFORMED = [
 
 
 def test_a_malformed_link_is_ignored(page_with: Open, G: Any) -> None:
-    page = page_with(widgets.LatentExplorer(G, seed=5), hash="#z=7&c=1")
+    page = page_with(widgets.LatentExplorer(G, seed=5), hash="#z=7&c=1", built=True)
     widget = page.locator(".explorer")
-    settle(widget, {"seed": 5, "coords": [0, 0, 0, 0], "label": 0})
+    page.wait_for_timeout(200)
+    assert shown(widget) is None
     page.evaluate("location.hash = '#z=8&c=1,0,0,0.5&class=1&other=1'")  # a good one is not
     settle(widget, {"seed": 8, "coords": [1, 0, 0, 0.5], "label": 1})
     for hash in MALFORMED:
@@ -481,7 +488,7 @@ def test_a_malformed_link_is_ignored(page_with: Open, G: Any) -> None:
 
 
 def test_a_map_keeps_its_plane(page_with: Open, atlas: Any) -> None:
-    page = page_with(atlas, hash="#z=4&c=0.25,0.5&class=1")
+    page = page_with(atlas, built=True, hash="#z=4&c=0.25,0.5&class=1")
     settle(page.locator(".map"), {"seed": 4, "coords": [0.25, 0.5], "label": 1})
     page.evaluate("location.hash = '#z=7&c=0,0'")
     page.wait_for_timeout(100)
@@ -489,7 +496,7 @@ def test_a_map_keeps_its_plane(page_with: Open, atlas: Any) -> None:
 
 
 def test_a_notebook_has_no_address_to_share(page_with: Open, G: Any) -> None:
-    page = page_with(widgets.LatentExplorer(G, seed=5), hash="#z=7&c=0,0,0,0", built=False)
+    page = page_with(widgets.LatentExplorer(G, seed=5), hash="#z=7&c=0,0,0,0")
     page.wait_for_timeout(100)
     assert page.get_by_role("button", name="Link").count() == 0
     assert shown(page.locator(".explorer"))["seed"] == 5

@@ -212,7 +212,7 @@ def settle(widget: Locator, request: dict[str, Any]) -> None:
     """Wait until the widget shows the picture of just this request."""
     widget.page.wait_for_function(
         """([node, wanted]) => {
-            const shown = JSON.parse(node.dataset.shown);
+            const shown = JSON.parse(node.dataset.shown ?? '{}');
             return Object.entries(wanted).every(
                 ([key, value]) => JSON.stringify(shown[key]) === JSON.stringify(value));
         }""",
@@ -234,7 +234,7 @@ def assert_shows(canvas: Locator, image: Tensor) -> None:
 
 
 def z_of(G: nets.Generator, seed: int, coords: list[float]) -> Tensor:
-    z = widgets._seeded_z(seed, G.latent_dim)[None]
+    z = latent.seeded(seed, G.latent_dim)[None]
     if coords:
         z = z + torch.tensor(coords) @ latent.principal_directions(G, len(coords))
     return z
@@ -409,7 +409,7 @@ def test_map_by_mouse_and_arrow_keys(page: Page, G: nets.Generator) -> None:
         pad.press(key)
     u, v = 0.54, 0.32
     settle(atlas, {"coords": [u, v]})
-    a, b, c = (widgets._seeded_z(seed, G.latent_dim) for seed in (5, 6, 7))
+    a, b, c = (latent.seeded(seed, G.latent_dim) for seed in (5, 6, 7))
     z = a + u * (b - a) + v * (c - (a + b) / 2) / (3**0.5 / 2)
     assert_shows(atlas.get_by_role("img"), latent.generate(G, z[None], torch.tensor([0]))[0])
 

@@ -101,7 +101,7 @@ def test_map_goes_through_three_z() -> None:
     """A, B and C of the map are the z of their seeds, and the plane between them is flat."""
     G = generator()
     widget = widgets.LatentMap(G, (4, 7, 5), label=2)
-    z = {seed: widgets._seeded_z(seed, 8) for seed in (4, 5, 7)}
+    z = {seed: latent.seeded(seed, 8) for seed in (4, 5, 7)}
     corners = {4: [0.0, 0.0], 7: [1.0, 0.0], 5: [0.5, 3**0.5 / 2]}
     for seed, coords in corners.items():
         ask(widget, {"seed": 4, "coords": coords, "label": 2})
@@ -119,7 +119,7 @@ def test_map_along_two_directions() -> None:
     widget = widgets.LatentMap(G, directions=2, seed=6, reach=3)
     ask(widget, {"seed": 6, "coords": [1.0, -2.0]})
     first, second = latent.principal_directions(G, 2)
-    torch.testing.assert_close(widget.z, widgets._seeded_z(6, 8) + first - 2 * second)
+    torch.testing.assert_close(widget.z, latent.seeded(6, 8) + first - 2 * second)
     assert widget.spec["ranges"] == [[-3, 3], [-3, 3]]
     assert widget.spec["marks"] == []
 
@@ -162,7 +162,7 @@ def test_side_by_side_shows_one_z_and_class_to_every_generator() -> None:
         early.project.weight.mul_(0.5)
     widget = widgets.SideBySide({"early": early, "late": late}, seed=2, label=1)
     reply = ask(widget, {"seed": 3, "coords": [1.5], "label": 2})
-    z = widgets._seeded_z(3, 8) + 1.5 * latent.principal_directions(late, 1)[0]
+    z = latent.seeded(3, 8) + 1.5 * latent.principal_directions(late, 1)[0]
     torch.testing.assert_close(widget.z, z)
     pictures = [latent.generate(G, z[None], torch.tensor([2])) for G in (early, late)]
     assert torch.equal(pixels(reply["frame"]), shades(torch.cat(pictures)))
