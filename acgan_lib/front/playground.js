@@ -194,7 +194,9 @@ function drawChart(ctx, run, f, { ink }) {
 const count = (/** @type {number} */ n) => n.toLocaleString("en");
 /** A number of any size with two digits. @param {number} v */
 const short = (v) => (v === 0 || Math.abs(v) >= 0.01 ? number(v, 2)
-  : v.toExponential(0).replace("e-", "\u00a0\u00d7\u00a010^\u2212"));
+  : v.toExponential(0).replace(/e-(\d+)/, (_, power) => "\u00a0\u00d7\u00a010\u207b"
+    + [...power].map((digit) => "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"[Number(digit)])
+      .join("")));
 const python = (/** @type {string | number | boolean} */ v) =>
   (typeof v === "boolean" ? (v ? "True" : "False") : String(v));
 
