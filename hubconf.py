@@ -34,6 +34,19 @@ def dcgan_fashion(device: str = "cpu") -> _torch.nn.Module:
     return _zoo.load("dcgan_fashion", device=device)
 
 
+def infogan_fashion(device: str = "cpu") -> _torch.nn.Module:
+    """InfoGAN's generator, of no labels: ``G(z, code)``, z float (n, 64), code int64 (n,).
+
+    The first two coordinates of z are its continuous codes.
+    """
+    return _zoo.load("infogan_fashion", device=device)
+
+
+def infogan_fashion_d(device: str = "cpu") -> _torch.nn.Module:
+    """InfoGAN's discriminator, which reads the codes off images: class logits (n, 10) and code."""
+    return _zoo.load("infogan_fashion_d", device=device)
+
+
 def judge_fashion(device: str = "cpu") -> _torch.nn.Module:
     """The classifier that judges samples, trained on real images only.
 

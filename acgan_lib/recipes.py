@@ -221,8 +221,9 @@ def infogan_fashion(seed: int, root: str | None, steps: int = INFOGAN_STEPS) -> 
     config = TrainConfig(seed=seed, batch_size=50, lr_g=1e-3, lr_d=1e-3)
     objective = objectives.infogan(codes=2)
     seed_everything(seed)
-    G = Generator(latent_dim=64, width=16).to(pick_device())
-    D = Discriminator(width=16, class_head=10, code_head=2).to(pick_device())
+    sizes_g = {"latent_dim": 64, "num_classes": 10, "width": 16}
+    sizes_d = {"width": 16, "class_head": 10, "code_head": 2}
+    G, D = Generator(**sizes_g).to(pick_device()), Discriminator(**sizes_d).to(pick_device())
     run = Path("runs") / f"infogan_fashion-{seed}"
     run.mkdir(parents=True, exist_ok=True)
     history = CsvHistory(run / "history.csv")
@@ -237,10 +238,10 @@ def infogan_fashion(seed: int, root: str | None, steps: int = INFOGAN_STEPS) -> 
         return
     record({"model": "infogan", "seed": seed, "steps": steps, **measured}, INFOGAN_RESULTS)
     if seed == 0:
-        sizes = {"width": 16, "class_head": 10, "code_head": 2}
-        for name, model, kwargs in (("", result.G_ema, None), ("_d", result.D, sizes)):
+        ships = {"infogan_fashion": (result.G_ema, sizes_g), "infogan_fashion_d": (D, sizes_d)}
+        for name, (model, kwargs) in ships.items():
             zoo.save(
-                f"infogan_fashion{name}",
+                name,
                 model,
                 recipe={"objective": objective.name, **asdict(config)},
                 data=train.source,
