@@ -24,7 +24,10 @@ from acgan_lib import zoo
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST = 3200 * 1024  # a checkpoint may have 3 MB
 # Of the data set's parts, the training images alone are larger: 10,000 of them, 6 MB at most.
-LARGER = {Path("data/fashion_mini/train-images-idx3-ubyte.gz"): 6 * 1024 * 1024}
+LARGER = {
+    Path("data/fashion_mini/train-images-idx3-ubyte.gz"): 6 * 1024 * 1024,
+    Path("data/glyphs/glyphs.npz"): 9 * 1024 * 1024,
+}
 
 
 def text_of(path: Path) -> str | None:
