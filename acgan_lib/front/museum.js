@@ -42,7 +42,7 @@ function chart({ curve }, chosen) {
     root.append(svg("polyline", { class: i === chosen ? "chosen" : "other",
       points: steps.map((step, j) => `${x(step)},${y(values[i][j])}`).join(" ") }));
   }
-  return h("figure", {}, root, h("figcaption", {}, h("code", {}, term),
+  return h("div", { class: "plot" }, root, h("p", {}, h("code", {}, term),
     ` with the ${NAMES[chosen].toLowerCase()} (thick) and with the ${NAMES[1 - chosen].toLowerCase()} (dashed)`));
 }
 
