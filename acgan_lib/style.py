@@ -1,0 +1,87 @@
+"""A judge of style: reads a letter's factors (weight, slant, ...) off its picture.
+
+It is the ordinary `Judge` with a number instead of a logit for each factor. Trained on real
+letters of all classes, it measures generated ones, for class swaps (`metrics.swap_consistency`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from acgan_lib import metrics
+from acgan_lib.data import Glyphs
+from acgan_lib.judge import BATCH_SIZE, Judge, random_shift
+from acgan_lib.runtime import supports_bf16
+
+STYLE = ("weight", "slant", "serif", "stem", "letter_width")
+
+
+def train_style_judge(
+    data: Glyphs,
+    *,
+    steps: int,
+    factors: Sequence[str] = STYLE,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Judge:
+    """Train a fresh judge to read `factors` and return it in eval mode.
+
+    AdamW on the squared error of the standardised factors, in batches of 128, with the learning
+    rate and the shifts of `train_judge`. The standardisation is folded into the last layer, so
+    that ``judge(x)``, float (n, len(factors)), comes in the factors' own units.
+
+    Raises:
+        ValueError: if a factor is unknown, missing for some typeface, or always the same.
+    """
+    targets = torch.stack([data.factor(name) for name in factors], dim=1)
+    mean, std = targets.mean(0), targets.std(0)
+    for name, deviation in zip(factors, std.tolist(), strict=True):
+        if not deviation > 0:  # NaN too, where a font has no such axis
+            raise ValueError(f"factor {name!r} is not known for every typeface, or never varies")
+    device = torch.device(device)
+    data, targets = data.to(device), ((targets - mean) / std).to(device)
+    cuda = [torch.cuda.current_device()] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda), torch.enable_grad():
+        torch.manual_seed(seed)
+        judge = Judge(len(factors), data.channels).to(device)
+        judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        _fit(judge, data, targets, steps, seed)
+    judge.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    with torch.no_grad():
+        judge.head.weight.mul_(std.to(device)[:, None])
+        judge.head.bias.mul_(std.to(device)).add_(mean.to(device))
+    return judge.eval()
+
+
+def _fit(judge: Judge, data: Glyphs, targets: Tensor, steps: int, seed: int) -> None:
+    """Train `judge` in place on standardised targets, float (N, factors)."""
+    optimiser = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=0.02, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=2e-3, total_steps=max(steps, 2), pct_start=0.2, cycle_momentum=False
+    )
+    draws = torch.Generator().manual_seed(seed)
+    bf16, kind = supports_bf16(targets.device), targets.device.type
+    for _ in range(steps):
+        rows = torch.randint(0, len(data), (BATCH_SIZE,), generator=draws).to(targets.device)
+        x = random_shift(data.normalised(rows), draws).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(kind, torch.bfloat16, enabled=bf16):
+            read = judge(x)
+        loss = (read.float() - targets[rows]).square().mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+
+
+def explained(judge: Judge, data: Glyphs, factors: Sequence[str] = STYLE) -> dict[str, float]:
+    """Return for each factor the share of its variance that the judge's reading explains (R^2).
+
+    1 is perfect, 0 is no better than the mean, and below 0 is worse.
+    """
+    read = metrics.in_batches(judge, judge, data.normalised())
+    truth = torch.stack([data.factor(name) for name in factors], dim=1)
+    missed = (read - truth).square().mean(0) / truth.var(0, correction=0)
+    return dict(zip(factors, (1 - missed).tolist(), strict=True))
