@@ -312,7 +312,7 @@ def test_importing_every_module_opens_no_socket_and_writes_nothing(tmp_path) -> 
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert int(done.stdout.split()[-1]) >= 10
+    assert int(done.stdout) >= 10, f"a module printed something: {done.stdout[:200]}"
     assert list(tmp_path.rglob("*")) == []
 
 
