@@ -187,6 +187,7 @@ def bad_start(notebook: Notebook, path: Path) -> list[str]:
         "an install that would run here": all(
             line.startswith((" ", "\t")) for line in install.splitlines() if "pip install" in line
         ),
+        "an install that is only a comment": not re.search(r"#.*pip install", install),
     }
     return [message for message, fine in checks.items() if not fine]
 
@@ -349,6 +350,7 @@ def test_a_rule_sees_what_it_is_for(rule, broken, fine) -> None:
         ("google.colab", "some.where"),
         ("# DCGAN", "DCGAN"),
         ("    %pip install", "%pip install"),
+        ("    %pip install", "    # %pip install"),
     ],
 )
 def test_a_wrong_start_is_seen(change) -> None:
