@@ -4,9 +4,12 @@
     G = torch.hub.load("OWNER/acgan-book", "acgan_fashion")
     images = G(torch.randn(10, 100), torch.arange(10))
 
-Every entry point returns a module in eval mode with the shipped weights, on the CPU unless
-``device`` names another. torch and safetensors suffice; nothing is downloaded but the repository.
+There is one entry point for each checkpoint in data/checkpoints; ``torch.hub.help`` says what it
+is. Each returns a module in eval mode with the shipped weights, on the CPU unless ``device`` names
+another. torch and safetensors suffice; nothing is downloaded but the repository.
 """
+
+from collections.abc import Callable as _Callable
 
 import torch as _torch
 
@@ -14,42 +17,29 @@ from acgan_lib import zoo as _zoo
 
 dependencies = ["torch", "numpy", "safetensors"]
 
-
-def acgan_fashion(device: str = "cpu") -> _torch.nn.Module:
-    """AC-GAN's generator, trained on FashionMNIST.
-
-    ``G(z, y)``: z float (n, 100), standard normal; y int64 (n,), classes 0 to 9; to float
-    (n, 1, 32, 32) in [-1, 1].
-    """
-    return _zoo.load("acgan_fashion", device=device)
-
-
-def cgan_fashion(device: str = "cpu") -> _torch.nn.Module:
-    """The conditional GAN's generator; called like `acgan_fashion`."""
-    return _zoo.load("cgan_fashion", device=device)
+_CALLED = {
+    "Discriminator": "``D(x)``: images, float in [-1, 1], to a named tuple of source logit, class "
+    "logits and code.",
+    "Judge": "``judge(x)``: images, float in [-1, 1], to one number for each class, or for each "
+    "style factor; ``judge.features(x)`` is (n, 128).",
+}
+_DRAWS = (
+    "``G(z, y)``: z float (n, latent_dim), standard normal; y int64 (n,), a class from 0 to "
+    "num_classes - 1 (left out where num_classes is 0); to images, float in [-1, 1]."
+)
 
 
-def dcgan_fashion(device: str = "cpu") -> _torch.nn.Module:
-    """DCGAN's generator, without classes: ``G(z)``, z float (n, 100), to (n, 1, 32, 32)."""
-    return _zoo.load("dcgan_fashion", device=device)
+def _entry(name: str) -> _Callable[..., _torch.nn.Module]:
+    """Make the entry point of one checkpoint, with a docstring from its manifest."""
+
+    def entry(device: str = "cpu") -> _torch.nn.Module:
+        return _zoo.load(name, device=device)
+
+    fields = _zoo.manifest(name)
+    called = _CALLED.get(fields["class"], _DRAWS)
+    entry.__name__ = entry.__qualname__ = name
+    entry.__doc__ = f"{fields['class']} {fields['kwargs']}, trained on {fields['data']}. {called}"
+    return entry
 
 
-def infogan_fashion(device: str = "cpu") -> _torch.nn.Module:
-    """InfoGAN's generator, of no labels: ``G(z, code)``, z float (n, 64), code int64 (n,).
-
-    The first two coordinates of z are its continuous codes.
-    """
-    return _zoo.load("infogan_fashion", device=device)
-
-
-def infogan_fashion_d(device: str = "cpu") -> _torch.nn.Module:
-    """InfoGAN's discriminator, which reads the codes off images: class logits (n, 10) and code."""
-    return _zoo.load("infogan_fashion_d", device=device)
-
-
-def judge_fashion(device: str = "cpu") -> _torch.nn.Module:
-    """The classifier that judges samples, trained on real images only.
-
-    x float (n, 1, 32, 32) in [-1, 1] to class logits (n, 10); ``.features(x)`` is (n, 128).
-    """
-    return _zoo.load("judge_fashion", device=device)
+globals().update({_name: _entry(_name) for _name in _zoo.names()})
