@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from acgan_lib.data import LabelledImages
 from acgan_lib.runtime import supports_bf16
@@ -67,7 +68,12 @@ def _block(c_in: int, c_out: int, kernel_size: int, stride: int = 1) -> nn.Seque
 
 
 def train_judge(
-    data: LabelledImages, *, steps: int, seed: int = 0, device: torch.device | str = "cpu"
+    data: LabelledImages,
+    *,
+    steps: int,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    progress: bool = False,
 ) -> Judge:
     """Train a fresh judge on `data` and return it in eval mode.
 
@@ -81,6 +87,7 @@ def train_judge(
         steps: number of batches.
         seed: fixes the weights, the order of the images, the shifts and the dropout.
         device: where to train.
+        progress: show a bar.
 
     Raises:
         ValueError: if `steps` is less than 1 or a class has no image.
@@ -96,12 +103,12 @@ def train_judge(
         torch.manual_seed(seed)
         judge = Judge(data.num_classes, data.channels).to(device)
         judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        _fit(judge, data.to(device), steps, seed)
+        _fit(judge, data.to(device), steps, seed, progress)
     judge.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return judge.eval()
 
 
-def _fit(judge: Judge, data: LabelledImages, steps: int, seed: int) -> None:
+def _fit(judge: Judge, data: LabelledImages, steps: int, seed: int, progress: bool) -> None:
     """Train `judge` in place."""
     optimiser = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=0.02, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -111,7 +118,7 @@ def _fit(judge: Judge, data: LabelledImages, steps: int, seed: int) -> None:
     bf16 = supports_bf16(data.images.device)
     device_type = data.images.device.type
     batch_size = min(BATCH_SIZE, len(data))
-    for step in range(steps):
+    for step in tqdm(range(steps), desc="judge", unit="step", disable=not progress):
         x, y = data.batch(step, batch_size, seed)
         x = random_shift(x, shifts).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device_type, torch.bfloat16, enabled=bf16):

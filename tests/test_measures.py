@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch_fidelity import metric_fid, metric_isc, metric_prc
 
 from acgan_lib import metrics
+from acgan_lib.judge import Judge
 from acgan_lib.metrics import Estimate
 from acgan_lib.metrics.manifold import kth_distance
 from acgan_lib.nets import Generator
@@ -137,15 +138,73 @@ def test_classifier_score_has_its_two_ends() -> None:
 
 
 def test_frechet_by_class_sees_swapped_classes() -> None:
-    x = torch.cat([points(200), points(200, seed=1) + 10])
-    y = torch.arange(2).repeat_interleave(200)
+    x = torch.cat([points(200), points(150, seed=1) + 10])
+    y = torch.arange(2).repeat_interleave(200)[:350]
     right = metrics.frechet_by_class(x, y, x, y)
-    assert right == pytest.approx([0, 0], abs=1e-9)
+    assert [e.value for e in right] == pytest.approx([0, 0], abs=1e-9)
+    assert [e.n for e in right] == [200, 150]
     swapped = metrics.frechet_by_class(x, 1 - y, x, y)
-    assert min(swapped) > 100
+    assert min(e.low for e in swapped) > 100
+    assert all(e.low < e.value < e.high for e in swapped)
     assert metrics.frechet_distance(x, x) == pytest.approx(0, abs=1e-9)
     with pytest.raises(ValueError, match="labels"):
         metrics.frechet_by_class(x, y[:-1], x, y)
+
+
+def test_frechet_distance_of_few_rows_in_many_dimensions_is_the_same_in_their_span() -> None:
+    a, b = points(6, 40), points(5, 40, seed=1) + 0.5
+    statistics = [metric_fid.fid_features_to_statistics(x.double()) for x in (a, b)]
+    theirs = metric_fid.fid_statistics_to_metric(*statistics, verbose=False)
+    assert metrics.frechet_distance(a, b) == pytest.approx(
+        theirs["frechet_inception_distance"], rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_frechet_limit_takes_the_bias_off(shift: float) -> None:
+    """Two Gaussians of 16 dimensions, whose true distance is 16 shift^2."""
+    plain, limits = [], []
+    for seed in range(8):
+        a, b = points(800, 16, seed=2 * seed), points(1000, 16, seed=2 * seed + 1) + shift
+        plain.append(metrics.frechet_distance(a, b[:800]))
+        limits.append(metrics.frechet_limit(a, b, seed=seed))
+    truth = 16 * shift**2
+    assert np.mean(plain) - truth > 0.1  # the bias that is to go
+    assert abs(np.mean([e.value for e in limits]) - truth) < 0.04
+    assert sum(e.low <= truth <= e.high for e in limits) >= 6
+    assert limits[0].n == 800
+    with pytest.raises(ValueError, match="halvings"):
+        metrics.frechet_limit(a, b, halvings=9)
+
+
+def test_frechet_estimate_refuses_labels_that_do_not_fit() -> None:
+    a = points(20)
+    with pytest.raises(ValueError, match=r"\(20,\)"):
+        metrics.frechet_estimate(a, a, y_b=torch.zeros(9, dtype=torch.int64))
+    with pytest.raises(ValueError, match="resamples"):
+        metrics.frechet_estimate(a, a, resamples=1)
+
+
+def test_bars_show_where_it_takes_long(capfd: pytest.CaptureFixture[str]) -> None:
+    a, b = points(30), points(40, seed=1)
+    judge = Judge(num_classes=2)
+    calls = {
+        "neighbours": lambda **kw: metrics.nearest_neighbours(a, b, **kw),
+        "manifold": lambda **kw: metrics.manifold(a, b, **kw),
+        "bootstrap": lambda **kw: metrics.frechet_estimate(a, b, resamples=2, **kw),
+        "judge": lambda **kw: metrics.cas(
+            torch.zeros(8, 1, 32, 32), torch.arange(8) % 2,
+            torch.zeros(2, 1, 32, 32), torch.arange(2), seed=0, epochs=1, **kw,
+        ),
+        "pictures": lambda progress=False: metrics.in_batches(
+            judge, judge, torch.zeros(2, 1, 32, 32), progress="pictures" if progress else None
+        ),
+    }  # fmt: skip
+    for name, call in calls.items():
+        call()
+        assert capfd.readouterr().err == ""
+        call(progress=True)
+        assert name in capfd.readouterr().err
 
 
 # --- class swaps -------------------------------------------------------------------------------

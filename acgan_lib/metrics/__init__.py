@@ -19,8 +19,11 @@ from acgan_lib.metrics.estimate import (
 from acgan_lib.metrics.frechet import (
     frechet_by_class,
     frechet_distance,
+    frechet_estimate,
     frechet_judge_distance,
+    frechet_limit,
 )
+from acgan_lib.metrics.inception import Inception, fid, inception_score, load_inception
 from acgan_lib.metrics.manifold import Manifold, manifold
 from acgan_lib.metrics.neighbours import Neighbours, memorisation, nearest_neighbours
 from acgan_lib.metrics.sampling import evaluating, in_batches, sample
@@ -31,6 +34,7 @@ from acgan_lib.metrics.swap import SwapShares, shuffled, swap_consistency
 __all__ = [
     "CollapseAlarm",
     "Estimate",
+    "Inception",
     "Judge",
     "Manifold",
     "Neighbours",
@@ -41,13 +45,18 @@ __all__ = [
     "cas",
     "classifier_score",
     "evaluating",
+    "fid",
     "frechet_by_class",
     "frechet_distance",
+    "frechet_estimate",
     "frechet_judge_distance",
+    "frechet_limit",
     "in_batches",
+    "inception_score",
     "judge_accuracy",
     "judge_accuracy_at",
     "judge_accuracy_by_class",
+    "load_inception",
     "manifold",
     "mean_of_classes",
     "memorisation",

@@ -24,6 +24,7 @@ def cas(
     seed: int,
     epochs: int,
     device: torch.device | str = "cpu",
+    progress: bool = False,
 ) -> Estimate:
     """Return the accuracy on real images of a judge trained on generated ones.
 
@@ -40,6 +41,7 @@ def cas(
         seed: of the judge's training.
         epochs: passes over the generated images, in batches of 128.
         device: where to train.
+        progress: show a bar over the training's steps.
 
     Raises:
         ValueError: if a shape or label does not fit, a class has no generated image, or epochs
@@ -52,7 +54,7 @@ def cas(
     num_classes = max(int(y_gen.max()), int(y_test.max())) + 1
     data = as_labelled_images(x_gen, y_gen, num_classes)
     steps = epochs * max(len(data) // BATCH_SIZE, 1)
-    judge = train_judge(data, steps=steps, seed=seed, device=device)
+    judge = train_judge(data, steps=steps, seed=seed, device=device, progress=progress)
     return judge_accuracy(judge, x_test, y_test)
 
 

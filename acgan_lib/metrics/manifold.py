@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from acgan_lib.metrics.estimate import Estimate, bootstrap_mean, proportion
 
@@ -32,17 +33,25 @@ class Manifold(NamedTuple):
     coverage: Estimate
 
 
-def manifold(real: Tensor, generated: Tensor, *, k: int = 5, chunk: int = 1000) -> Manifold:
+def manifold(
+    real: Tensor,
+    generated: Tensor,
+    *,
+    k: int = 5,
+    chunk: int = 1000,
+    progress: bool = False,
+) -> Manifold:
     """Compare generated features with real ones.
 
     All four move with the number of images and the features' dimension: compare values of equal
     numbers alone. The intervals count images as independent draws and the balls as given.
 
     Args:
-        real: float (n, F).
+        real: float (n, F). The work is done on the device that it is on.
         generated: float (m, F).
         k: the neighbour whose distance is a ball's radius.
         chunk: rows compared at once; a matter of memory alone.
+        progress: show a bar; 10,000 against 10,000 rows take half a minute on a CPU core.
 
     Raises:
         ValueError: if a shape does not fit, a value is not finite, or a set has k rows or fewer.
@@ -52,11 +61,13 @@ def manifold(real: Tensor, generated: Tensor, *, k: int = 5, chunk: int = 1000) 
             raise ValueError(f"{name} needs shape (more than {k}, F), not {tuple(x.shape)}")
         if not bool(torch.isfinite(x).all()):
             raise ValueError(f"{name} holds a value that is not finite")
+    generated = generated.to(real.device)
     real_radius, fake_radius = kth_distance(real, k, chunk), kth_distance(generated, k, chunk)
-    balls = torch.zeros(len(generated))  # real balls that hold each sample
-    recalled = torch.zeros(len(real), dtype=torch.bool)
-    covered = torch.zeros(len(real), dtype=torch.bool)
-    for start in range(0, len(generated), chunk):
+    balls = torch.zeros(len(generated), device=real.device)  # real balls that hold each sample
+    recalled = torch.zeros(len(real), dtype=torch.bool, device=real.device)
+    covered = torch.zeros_like(recalled)
+    starts = range(0, len(generated), chunk)
+    for start in tqdm(starts, desc="manifold", disable=not progress):
         part = slice(start, start + chunk)
         distance = _distances(generated[part], real)
         inside = distance <= real_radius

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from acgan_lib.metrics.estimate import Estimate, proportion
 
@@ -26,17 +27,28 @@ class Neighbours(NamedTuple):
 
 
 def nearest_neighbours(
-    queries: Tensor, references: Tensor, *, k: int = 1, p: float = 1.0, chunk: int = 200
+    queries: Tensor,
+    references: Tensor,
+    *,
+    k: int = 1,
+    p: float = 1.0,
+    chunk: int = 200,
+    progress: bool = False,
 ) -> Neighbours:
     """Find each query's k nearest references.
 
     Args:
         queries: float (n, ...): images, or features of images.
-        references: float (m, ...) of the same trailing shape.
+        references: float (m, ...) of the same trailing shape. The work is done on the device that
+            they are on.
         k: neighbours for each query.
         p: the norm: 1 adds up absolute differences, as the paper does with pixels; 2 is
             Euclid's, the usual one for features.
         chunk: queries compared at once; a matter of memory alone.
+        progress: show a bar; 1,000 images against 10,000 take 5 seconds on a CPU core.
+
+    Returns:
+        Neighbours, on the CPU.
 
     Raises:
         ValueError: if the trailing shapes differ, or there are fewer than k references.
@@ -48,13 +60,16 @@ def nearest_neighbours(
         )
     if not 1 <= k <= len(references):
         raise ValueError(f"k must lie in 1..{len(references)} (the references), not {k}")
-    rows, columns = queries.flatten(1).float(), references.flatten(1).float()
+    columns = references.flatten(1).float()
+    rows = queries.flatten(1).float().to(columns.device)
     exact = "donot_use_mm_for_euclid_dist"
     found = [
         torch.cdist(rows[s : s + chunk], columns, p=p, compute_mode=exact).topk(k, largest=False)
-        for s in range(0, len(rows), chunk)
+        for s in tqdm(range(0, len(rows), chunk), desc="neighbours", disable=not progress)
     ]
-    return Neighbours(torch.cat([f.indices for f in found]), torch.cat([f.values for f in found]))
+    return Neighbours(
+        torch.cat([f.indices for f in found]).cpu(), torch.cat([f.values for f in found]).cpu()
+    )
 
 
 def memorisation(

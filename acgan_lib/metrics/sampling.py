@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 
 @contextmanager
@@ -27,9 +28,15 @@ def evaluating(module: nn.Module) -> Iterator[torch.device]:
 
 
 def in_batches(
-    module: nn.Module, function: Callable[[Tensor], Tensor], x: Tensor, batch_size: int = 500
+    module: nn.Module,
+    function: Callable[[Tensor], Tensor],
+    x: Tensor,
+    batch_size: int = 500,
+    progress: str | None = None,
 ) -> Tensor:
     """Return ``function(x)`` on the CPU, where `function` runs `module`: eval mode, no gradients.
+
+    Where `progress` names the work, a bar shows how far it is.
 
     Raises:
         ValueError: if x is empty.
@@ -37,7 +44,7 @@ def in_batches(
     if len(x) == 0:
         raise ValueError("there is nothing to measure: x is empty")
     with evaluating(module) as device:
-        starts = range(0, len(x), batch_size)
+        starts = tqdm(range(0, len(x), batch_size), desc=progress, disable=progress is None)
         return torch.cat([function(x[s : s + batch_size].to(device)).cpu() for s in starts])
 
 
