@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from torch import Tensor
 from acgan_lib._paths import data_dir
 
 Split = Literal["train", "test"]
+UNLABELLED = -1  # in a label's place where it is hidden; see PartlyLabelled
 
 FASHION_CLASSES: tuple[str, ...] = (
     "T-shirt",
@@ -77,6 +78,7 @@ class LabelledImages:
     labels: Tensor
     class_names: tuple[str, ...]
     source: str
+    lowest_label: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8:
@@ -98,11 +100,10 @@ class LabelledImages:
             )
         if len(set(self.class_names)) != len(self.class_names):
             raise ValueError(f"class_names must differ from one another: {self.class_names}")
-        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(
-            self.class_names
-        ):
+        low, high = self.lowest_label, len(self.class_names) - 1
+        if len(self.labels) and not low <= int(self.labels.min()) <= int(self.labels.max()) <= high:
             raise ValueError(
-                f"labels must lie in 0..{len(self.class_names) - 1}, as class_names has "
+                f"labels must lie in {low}..{high}, as class_names has "
                 f"{len(self.class_names)} names, but they span "
                 f"{int(self.labels.min())}..{int(self.labels.max())}"
             )
@@ -151,15 +152,7 @@ class LabelledImages:
 
         Raises ValueError if a class has fewer than `n`.
         """
-        generator = torch.Generator().manual_seed(seed)
-        labels = self.labels.cpu()
-        chosen = []
-        for k, name in enumerate(self.class_names):
-            rows = torch.nonzero(labels == k).flatten()
-            if len(rows) < n:
-                raise ValueError(f"n = {n}, but class {k} ({name}) has only {len(rows)} images")
-            chosen.append(rows[torch.randperm(len(rows), generator=generator)[:n]])
-        return self.subset(torch.cat(chosen))
+        return self.subset(_rows_per_class(self, n, seed))
 
     def normalised(self, index: Tensor | None = None) -> Tensor:
         """Return float32 (n, C, H, W) in [-1, 1]: byte 0 becomes -1, byte 255 becomes 1.
@@ -188,6 +181,72 @@ class LabelledImages:
         order = _epoch_order(len(self), seed, epoch, self.images.device)
         index = order[position * batch_size : (position + 1) * batch_size]
         return self.normalised(index), self.labels.index_select(0, index)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PartlyLabelled(LabelledImages):
+    """Images of which some have no label: theirs is UNLABELLED.
+
+    A type of its own, so that an ordinary set still refuses a -1 that came in by mistake. Train
+    on it with `objectives.semi`.
+    """
+
+    lowest_label: ClassVar[int] = UNLABELLED
+
+    def labelled(self) -> LabelledImages:
+        """Return the images with a label, in their order here, as an ordinary set."""
+        rows = torch.nonzero(self.labels != UNLABELLED).flatten()
+        return LabelledImages(
+            self.images[rows], self.labels[rows], self.class_names, f"{self.source}, those alone"
+        )
+
+    def repeated(self, share: float) -> PartlyLabelled:
+        """Return the set with its labelled images repeated until they are a `share` of it.
+
+        Ten labels among 60,000 would else be met once in an epoch. The share is met as nearly as
+        whole repeats can, and a set that has it already comes back as it is.
+
+        Raises ValueError unless 0 <= share < 1 and, for a share above 0, an image has a label.
+        """
+        rows = torch.nonzero(self.labels != UNLABELLED).flatten()
+        if not 0 <= share < 1 or (share and not len(rows)):
+            raise ValueError(
+                f"share must lie in [0, 1), and {len(rows)} of {len(self)} images have a label"
+            )
+        hidden = len(self) - len(rows)
+        times = round(share / (1 - share) * hidden / max(len(rows), 1))
+        if times <= 1:
+            return self
+        return self.subset(torch.cat([torch.arange(len(self)), rows.cpu().repeat(times - 1)]))
+
+
+def hide_labels(data: LabelledImages, keep: int, seed: int) -> PartlyLabelled:
+    """Return all of the images in their order, with the labels of `keep` random ones a class.
+
+    The same seed keeps the same labels, and a larger `keep` keeps those and more.
+
+    Raises ValueError if `keep` is negative or a class has fewer images.
+    """
+    if keep < 0:
+        raise ValueError(f"keep must be 0 or more, not {keep}")
+    rows = _rows_per_class(data, keep, seed).to(data.labels.device)
+    labels = torch.full_like(data.labels, UNLABELLED)
+    labels[rows] = data.labels[rows]
+    source = f"{data.source}, labels of {keep} a class"
+    return PartlyLabelled(data.images, labels, data.class_names, source)
+
+
+def _rows_per_class(data: LabelledImages, n: int, seed: int) -> Tensor:
+    """Return the rows of `n` random images of each class, int64 (K * n,), class after class."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = data.labels.cpu()
+    chosen = []
+    for k, name in enumerate(data.class_names):
+        rows = torch.nonzero(labels == k).flatten()
+        if len(rows) < n:
+            raise ValueError(f"n = {n}, but class {k} ({name}) has only {len(rows)} images")
+        chosen.append(rows[torch.randperm(len(rows), generator=generator)[:n]])
+    return torch.cat(chosen)
 
 
 @lru_cache(maxsize=4)

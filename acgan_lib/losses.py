@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from acgan_lib.data import UNLABELLED
+
 
 def d_source_real(real_logit: Tensor) -> Tensor:
     """Return D's loss on real images, -E[log P(S = real | X_real)] (first half of -L_S).
@@ -71,6 +73,18 @@ def class_loss(class_logits: Tensor, labels: Tensor) -> Tensor:
     if labels.dtype != torch.int64:
         raise TypeError(f"labels must be int64, got {labels.dtype}: use labels.long()")
     return F.cross_entropy(class_logits.float(), labels)
+
+
+def known_class_loss(class_logits: Tensor, labels: Tensor) -> Tensor:
+    """Return :func:`class_loss` over the images with a label, or 0 if the batch has none.
+
+    Args:
+        class_logits: float (n, K), before any softmax.
+        labels: int64 (n,), each in [0, K) or UNLABELLED.
+    """
+    known = labels != UNLABELLED
+    losses = F.cross_entropy(class_logits.float(), labels, ignore_index=UNLABELLED, reduction="sum")
+    return losses / known.sum().clamp(min=1)
 
 
 def code_loss(q: tuple[Tensor, Tensor], code: Tensor) -> Tensor:

@@ -14,7 +14,14 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from acgan_lib.losses import class_loss, code_loss, d_source_fake, d_source_real, g_source
+from acgan_lib.losses import (
+    class_loss,
+    code_loss,
+    d_source_fake,
+    d_source_real,
+    g_source,
+    known_class_loss,
+)
 
 
 class Batch(NamedTuple):
@@ -128,6 +135,35 @@ def acgan(
         }
 
     return Objective(f"acgan[{class_loss_on}]", d_loss, g_loss)
+
+
+def semi(*, class_loss_on: ClassLossOn = "real+fake") -> Objective:
+    """AC-GAN with labels for some real images: the others skip the class term.
+
+    They still tell D what real images look like. Generated images carry labels in any case, those
+    that G was given, so that "real+fake" teaches D also from them. With every label it is
+    :func:`acgan`, and without any it asks the same of the labels as :func:`infogan`.
+
+    Args:
+        class_loss_on: as in :func:`acgan`.
+    """
+    whole = acgan(class_loss_on=class_loss_on)
+
+    def d_loss(D: nn.Module, real: Batch, fake: Batch) -> Terms:
+        on_real, on_fake = D(real.images), D(fake.images)
+        terms = {
+            "d_source_real": d_source_real(on_real.source_logit),
+            "d_source_fake": d_source_fake(on_fake.source_logit),
+            "d_class_real": known_class_loss(on_real.class_logits, real.labels),
+        }
+        if class_loss_on == "real+fake":
+            terms["d_class_fake"] = class_loss(on_fake.class_logits, fake.labels)
+        elif class_loss_on == "n+1":
+            last = torch.full_like(fake.labels, on_fake.class_logits.shape[1] - 1)
+            terms["d_class_fake"] = class_loss(on_fake.class_logits, last)
+        return terms
+
+    return Objective(f"semi[{class_loss_on}]", d_loss, whole.g_loss)
 
 
 def infogan(
