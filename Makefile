@@ -10,7 +10,7 @@ BIN := .venv/bin
 endif
 PY := $(BIN)/python
 
-.PHONY: help read test book lint lab execute front bench lock slug clean .venv
+.PHONY: help read test book lint lab execute front ledger bench lock slug clean .venv
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -45,6 +45,9 @@ lab: .venv ## open the chapters in JupyterLab, with live sliders
 
 execute: .venv ## run the chapters again and store their outputs (CHAPTER=ch06_acgan for one)
 	$(PY) tools/execute.py $(CHAPTER)
+
+ledger: .venv ## write book/ledger.md from data/ledger.toml and the recorded results
+	$(PY) tools/ledger.py
 
 bench: .venv ## images a second of a training step, each lever against the textbook step
 	$(PY) tools/bench.py
