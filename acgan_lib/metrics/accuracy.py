@@ -6,7 +6,8 @@ apart; a generator with one perfect image a class scores 1, so read it beside th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -16,13 +17,14 @@ from acgan_lib.metrics.estimate import Estimate, proportion
 from acgan_lib.metrics.sampling import in_batches
 
 
-def judge_accuracy(judge: nn.Module, x: Tensor, y: Tensor) -> Estimate:
+def judge_accuracy(judge: nn.Module, x: Tensor, y: Tensor, *, progress: bool = False) -> Estimate:
     """Return the share of images that `judge` puts in the class that was asked for.
 
     Args:
         judge: any module from images (n, C, H, W) in [-1, 1] to logits (n, K).
         x: images, float (n, C, H, W) in [-1, 1].
         y: the classes asked for, int64 (n,).
+        progress: show a bar over the batches.
 
     Returns:
         Estimate in 0..1 with Wilson's interval; n counts images.
@@ -30,28 +32,40 @@ def judge_accuracy(judge: nn.Module, x: Tensor, y: Tensor) -> Estimate:
     Raises:
         ValueError: if x is empty, y has another length, or a label is not one of the K classes.
     """
-    right = _right(judge, x, y)
+    right = _right(judge, x, y, progress="judge accuracy" if progress else None)
     return proportion(int(right.sum()), len(right))
 
 
-def judge_accuracy_by_class(judge: nn.Module, x: Tensor, y: Tensor) -> list[Estimate]:
+def judge_accuracy_by_class(
+    judge: nn.Module, x: Tensor, y: Tensor, *, progress: bool = False
+) -> list[Estimate]:
     """Return `judge_accuracy` for each class 0..max(y); one collapsed class shows here alone.
 
     Raises:
         ValueError: as judge_accuracy, and if a class up to max(y) has no image.
     """
-    right, labels = _right(judge, x, y), y.cpu()
+    return _by_class(_right(judge, x, y, progress="judge accuracy" if progress else None), y)
+
+
+def _by_class(right: Tensor, y: Tensor) -> list[Estimate]:
+    labels = y.cpu()
     return [
         proportion(int(right[labels == k].sum()), int((labels == k).sum()))
         for k in range(int(labels.max()) + 1)
     ]
 
 
-def _right(judge: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Return bool (n,): whether the judge's first choice is y."""
+def _right(
+    judge: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    see: Callable[[Tensor], Tensor] = lambda x: x,
+    progress: str | None = None,
+) -> Tensor:
+    """Return bool (n,): whether the judge's first choice for see(x) is y."""
     if y.shape != (len(x),):
         raise ValueError(f"y must have shape ({len(x)},), one label an image, not {tuple(y.shape)}")
-    logits, labels = in_batches(judge, judge, x), y.cpu()
+    logits, labels = in_batches(judge, lambda x: judge(see(x)), x, progress=progress), y.cpu()
     if not 0 <= int(labels.min()) <= int(labels.max()) < logits.shape[1]:
         raise ValueError(
             f"the judge knows classes 0..{logits.shape[1] - 1}, but y spans "
@@ -64,9 +78,9 @@ def at_resolution(x: Tensor, side: int, *, antialias: bool = True) -> Tensor:
     """Return images shrunk to `side` pixels and enlarged again, both bilinearly, in [-1, 1].
 
     This is how the paper takes detail away before it asks the classifier again (section 4.1).
-    Without `antialias` the shrinking looks at four pixels and leaves the others out: thin
-    strokes then turn into dashes, so that a lower accuracy measures the resizing, not the image
-    (Parmar, Zhang and Zhu 2022).
+    Without `antialias` the shrinking looks at four pixels and leaves the others out: a thin
+    stroke may vanish, and what is left is sharper than the average would be. The accuracy then
+    measures the resizing as well as the image (Parmar, Zhang and Zhu 2022).
 
     Args:
         x: float (n, C, H, W) in [-1, 1].
@@ -85,13 +99,19 @@ def at_resolution(x: Tensor, side: int, *, antialias: bool = True) -> Tensor:
 
 
 def judge_accuracy_at(
-    judge: nn.Module, x: Tensor, y: Tensor, sides: Sequence[int]
+    judge: nn.Module, x: Tensor, y: Tensor, sides: Sequence[int], *, progress: bool = False
 ) -> dict[int, list[Estimate]]:
     """Return `judge_accuracy_by_class` after `at_resolution`, for each side (the paper's figure 2).
 
-    The judge sees every version at the same number of pixels, so only the detail differs.
+    The judge sees every version at the same number of pixels, so only the detail differs. But it
+    learned from sharp images: what it cannot name may still be there, for a judge that knows
+    blur. Below some side a figure says more about the judge than about the images.
 
     Raises:
         ValueError: as those two.
     """
-    return {side: judge_accuracy_by_class(judge, at_resolution(x, side), y) for side in sides}
+    found = {}
+    for side in sides:
+        see = partial(at_resolution, side=side)
+        found[side] = _by_class(_right(judge, x, y, see, f"{side} px" if progress else None), y)
+    return found

@@ -22,6 +22,12 @@ class Alarm(NamedTuple):
     ms_ssim: Estimate
     real: Estimate
 
+    def __str__(self) -> str:
+        return (
+            f"step {self.step}: class {self.label} is collapsing, MS-SSIM {self.ms_ssim.value:.2f} "
+            f"[{self.ms_ssim.low:.2f}, {self.ms_ssim.high:.2f}], real {self.real.value:.2f}"
+        )
+
 
 class Look(NamedTuple):
     """What the alarm saw at a step: MS-SSIM and, if it has a judge, accuracy of each class."""

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from acgan_lib.metrics.estimate import Estimate, bootstrap_mean, mean_of_classes
 
@@ -91,7 +92,12 @@ def _blur(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def ms_ssim_diversity(
-    x: Tensor, y: Tensor, pairs: int = 300, seed: int = 0, batch_size: int = 250
+    x: Tensor,
+    y: Tensor,
+    pairs: int = 300,
+    seed: int = 0,
+    batch_size: int = 250,
+    progress: bool = False,
 ) -> list[Estimate]:
     """Return the mean MS-SSIM over random pairs of images of the same class, class by class.
 
@@ -105,6 +111,7 @@ def ms_ssim_diversity(
         pairs: pairs a class.
         seed: fixes the pairs and the bootstrap.
         batch_size: pairs compared at once.
+        progress: show a bar over the classes.
 
     Returns:
         An Estimate for each class with a bootstrap interval over pairs; n counts pairs. Pairs
@@ -118,7 +125,8 @@ def ms_ssim_diversity(
         raise ValueError(f"y must have shape ({len(x)},), one label an image, not {tuple(y.shape)}")
     labels = y.cpu()
     result = []
-    for k in range(int(labels.max()) + 1):
+    classes = range(int(labels.max()) + 1)
+    for k in tqdm(classes, desc="MS-SSIM", unit="class", disable=not progress):
         rows = torch.nonzero(labels == k).flatten()
         if len(rows) < 3:
             raise ValueError(f"class {k} has {len(rows)} images; pairs need at least 3")
