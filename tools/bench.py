@@ -4,7 +4,9 @@ Ratios hold where figures do not, so every variant runs in this one process, in 
 median over the rounds is printed. The step is the library's own (``train._step``) with one lever
 taken away at a time; the textbook step is written out below.
 
-    python tools/bench.py [--rounds 5] [--threads N] [--only fast|paper|widget|browser|gpu]
+    python tools/bench.py [--rounds 5] [--threads N] [--only fast|paper|widget|browser|gpu|metrics]
+
+The section on metrics has each one's cost curve (tools/metric_costs.py); ``--record`` stores it.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import metric_costs
 
 from acgan_lib import nets, objectives, runtime, train, viz
 from acgan_lib.data import LabelledImages
@@ -248,7 +252,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, help="CPU threads")
-    parser.add_argument("--only", choices=["fast", "paper", "widget", "browser", "gpu"])
+    sections = ["fast", "paper", "widget", "browser", "gpu", "metrics"]
+    parser.add_argument("--only", choices=sections)
+    parser.add_argument("--record", action="store_true", help="store the metrics' cost curves")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -262,6 +268,8 @@ def main() -> None:
         widget(rounds)
     if wanted in (None, "browser"):
         browser()
+    if wanted in (None, "metrics"):
+        metric_costs.measure(rounds, arguments.record)
     if wanted == "gpu" or (wanted is None and DEVICE.type == "cuda"):
         gpu(rounds)
 
