@@ -551,7 +551,7 @@ EXHIBITS = (
         push_on_a_low_logit,
         check_class_head,
         "nets.Discriminator",
-        "d_class_real",
+        "d_class_fake",
     ),
     Exhibit(
         "label-times-noise",
