@@ -309,8 +309,10 @@ def record(row: dict[str, Any], path: Path = RESULTS) -> None:
 
 def main() -> None:
     """Run one recipe from the command line."""
-    from acgan_lib.recipes_glyphs import RECIPES  # it uses this module's record
+    from acgan_lib.memorise import memorise_fashion  # these two use this module's record
+    from acgan_lib.recipes_glyphs import RECIPES
 
+    RECIPES["memorise_fashion"] = memorise_fashion
     parser = argparse.ArgumentParser(prog="python -m acgan_lib.recipes", description=__doc__)
     kinds = ("judge", "dcgan", "cgan", "acgan", "infogan", "real", "variants")
     parser.add_argument("name", choices=[*(f"{kind}_fashion" for kind in kinds), *RECIPES])

@@ -32,6 +32,7 @@ __all__ = [
     "ClassSwap",
     "LatentExplorer",
     "LatentMap",
+    "Scoreboard",
     "Scrubber",
     "SideBySide",
     "enable_colab",
@@ -545,6 +546,39 @@ class Scrubber(_Face):
         self.nbytes = len(still)
         about = f"frames={count}, pictures={n}, steps={steps[0]}..{steps[-1]}"
         super().__init__(spec, still, about)
+
+
+class Scoreboard(Scrubber):
+    """A Scrubber that shows, under the pictures of each frame, a table of its scores.
+
+    ``scores`` has one mapping for each frame, all with the same names: what to print, and a
+    verdict, "worse", "better" or "" for neither. ``captions`` are short names of the frames.
+    Other arguments as Scrubber's. It needs no kernel.
+    """
+
+    _esm = bundle("ui", "scrubber", "scoreboard")
+
+    def __init__(
+        self,
+        frames: Sequence[tuple[int, Tensor]],
+        scores: Sequence[Mapping[str, tuple[str, str]]],
+        captions: Sequence[str],
+        labels: Sequence[str] | None = None,
+        *,
+        columns: int | None = None,
+        title: str,
+    ) -> None:
+        if len(scores) != len(frames) or any(row.keys() != scores[0].keys() for row in scores):
+            raise ValueError(
+                f"scores must have the same names for each of the {len(frames)} frames"
+            )
+        known = ("worse", "better", "")
+        wrong = [v for row in scores for _, v in row.values() if v not in known]
+        if wrong:
+            raise ValueError(f"a verdict must be one of {known}, not {wrong[0]!r}")
+        super().__init__(frames, labels, columns=columns, title=title, captions=captions)
+        rows = [[list(pair) for pair in row.values()] for row in scores]
+        self.spec = {**self.spec, "scores": {"names": list(scores[0]), "rows": rows}}
 
 
 def encode(images: Tensor) -> dict[str, Any]:

@@ -500,3 +500,26 @@ def test_a_notebook_has_no_address_to_share(page_with: Open, G: Any) -> None:
     page.wait_for_timeout(100)
     assert page.get_by_role("button", name="Link").count() == 0
     assert shown(page.locator(".explorer"))["seed"] == 5
+
+
+# -- the scoreboard ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [900, 360])
+def test_scoreboard_shows_the_scores_of_the_frame_on_show(page_with: Open, width: int) -> None:
+    frames = [(i, torch.full((4, 1, 8, 8), 60 * i, dtype=torch.uint8)) for i in range(3)]
+    scores = [
+        {"accuracy": (f"0.{9 - i}", "worse" if i else ""), "distance": (f"{i}", "better")}
+        for i in range(3)
+    ]
+    board = widgets.Scoreboard(frames, scores, ["whole", "blur 1", "blur 2"], title="Damage")
+    page = page_with(board, viewport={"width": width, "height": 800})
+    face, slider = page.locator(".scrubber"), page.get_by_role("slider", name="Damage")
+    table = page.get_by_role("group", name="Scores")
+    page.wait_for_function("n => n.dataset.shown === '2'", arg=face.element_handle())
+    assert table.inner_text().split() == ["accuracy", "0.7", "worse", "distance", "2", "better"]
+    slider.press("Home")
+    page.wait_for_function("n => n.textContent.includes('0.9')", arg=table.element_handle())
+    assert table.inner_text().split() == ["accuracy", "0.9", "distance", "0", "better"]
+    assert slider.get_attribute("aria-valuetext") == "whole"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -375,5 +375,20 @@ def test_scrubber_errors_name_the_argument() -> None:
         widgets.Scrubber(frames(), columns=5)
 
 
+def test_scoreboard_keeps_the_scores_of_each_frame() -> None:
+    scores = [{"one": (str(i), ""), "two": ("2.0", "worse")} for i in range(3)]
+    widget = widgets.Scoreboard(frames(), scores, ["a", "b", "c"], columns=2, title="Damage")
+    assert widget.spec["scores"]["names"] == ["one", "two"]
+    assert widget.spec["scores"]["rows"][2] == [["2", ""], ["2.0", "worse"]]
+    assert (widget.spec["title"], widget.spec["captions"]) == ("Damage", ["a", "b", "c"])
+    assert repr(widget) == "Scoreboard(frames=3, pictures=4, steps=0..200)"
+    with pytest.raises(ValueError, match="same names for each of the 3 frames"):
+        widgets.Scoreboard(frames(), scores[:2], ["a", "b", "c"], columns=2, title="Damage")
+    with pytest.raises(ValueError, match="verdict must be"):
+        widgets.Scoreboard(
+            frames(), [{"one": ("1", "bad")}] * 3, ["a", "b", "c"], columns=2, title="Damage"
+        )
+
+
 def test_enable_colab_does_nothing_elsewhere() -> None:
     assert widgets.enable_colab() is False

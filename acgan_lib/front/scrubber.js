@@ -6,7 +6,7 @@ import { button, decode, h, slider } from "./ui.js";
  * Saved pictures over training steps; needs no kernel.
  * @param {any} model @param {HTMLElement} root
  */
-function scrubberFace(model, root) {
+export function scrubberFace(model, root) {
   const { steps, n, columns, labels, size: [height, width], across,
     title = "Training", captions = [] } = model.get("spec");
   const rows = Math.ceil(n / columns), gap = 2, last = steps.length - 1;

@@ -223,9 +223,9 @@ def _intercept(a: Tensor, b: Tensor, halvings: int) -> float:
     inverse, distance = [], []
     for parts in (2**i for i in range(halvings + 1)):
         size = len(a) // parts
-        pairs = zip(a.split(size)[:parts], b.split(size)[:parts], strict=True)
+        rows = [slice(i * size, (i + 1) * size) for i in range(parts)]
         inverse.append(1 / size)
-        distance.append(float(np.mean([_distance(x, y) for x, y in pairs])))
+        distance.append(float(np.mean([_distance(a[part], b[part]) for part in rows])))
     return float(np.polyfit(inverse, distance, 1)[1])
 
 
