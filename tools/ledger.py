@@ -242,9 +242,9 @@ def card(row: Row, root: Path) -> str:
         lines += [f"**Summaries say:** {row.summaries}", ""]
     number = int(re.sub(r"\D", "", row.chapter.split("_")[0]))
     link = f"[Chapter {number}, {row.anchor}]({row.chapter}.ipynb#{fragment(row.anchor)})"
-    lines += [f"**We measured:** {filled(row, root)}", "+++"]
-    lines += [f"**{row.verdict[0].upper()}{row.verdict[1:]}** · {link}"]
-    return "\n".join([":::{card}", *lines, ":::", ""])
+    lines += [f"**We measured:** {filled(row, root)}", ""]
+    verdict = f"**{row.verdict[0].upper()}{row.verdict[1:]}** · {link}"
+    return "\n".join(["::::{card}", *lines, ":::{card-footer}", verdict, ":::", "::::", ""])
 
 
 def page(root: Path) -> str:
@@ -280,7 +280,7 @@ def main() -> None:
     fresh = path.with_name(path.name + ".new")
     fresh.write_text(text, encoding="utf-8", newline="\n")
     os.replace(fresh, path)
-    print(f"book/ledger.md: {text.count(':::{card}')} rows")
+    print(f"book/ledger.md: {text.count('::::{card}')} rows")
 
 
 if __name__ == "__main__":
