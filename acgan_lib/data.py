@@ -165,12 +165,15 @@ class LabelledImages:
             chosen = self.images.index_select(0, index.to(self.images.device))
         return chosen.float().div_(127.5).sub_(1)
 
-    def batch(self, step: int, batch_size: int, seed: int) -> tuple[Tensor, Tensor]:
+    def batch(
+        self, step: int, batch_size: int, seed: int, rows: slice = slice(None)
+    ) -> tuple[Tensor, Tensor]:
         """Return the batch of `step`, from 0: x float32 (n, C, H, W) in [-1, 1], y int64 (n,).
 
         A pure function of its arguments, so that a resumed training sees the same batches. Each
         epoch is a permutation of the set, drawn on the CPU from (seed, epoch) and therefore the
-        same on every device; the tail that does not fill a batch is dropped.
+        same on every device; the tail that does not fill a batch is dropped. `rows` asks for a part
+        of the batch, as one of several processes does.
         Raises ValueError if `batch_size` is larger than the set, or `step` is negative.
         """
         if not 1 <= batch_size <= len(self):
@@ -179,7 +182,7 @@ class LabelledImages:
             raise ValueError(f"step must be 0 or more, not {step}")
         epoch, position = divmod(step, len(self) // batch_size)
         order = _epoch_order(len(self), seed, epoch, self.images.device)
-        index = order[position * batch_size : (position + 1) * batch_size]
+        index = order[position * batch_size : (position + 1) * batch_size][rows]
         return self.normalised(index), self.labels.index_select(0, index)
 
 
@@ -217,7 +220,9 @@ class PartlyLabelled(LabelledImages):
         times = round(share / (1 - share) * hidden / max(len(rows), 1))
         if times <= 1:
             return self
-        return self.subset(torch.cat([torch.arange(len(self)), rows.cpu().repeat(times - 1)]))
+        every = torch.arange(len(self), device=rows.device)
+        index = torch.cat([every, rows.repeat(times - 1)])
+        return replace(self, images=self.images[index], labels=self.labels[index])
 
 
 def hide_labels(data: LabelledImages, keep: int, seed: int) -> PartlyLabelled:

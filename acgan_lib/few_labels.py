@@ -131,12 +131,13 @@ def run_gan(task: Task, keep: int, seed: int, variant: objectives.ClassLossOn) -
     samples of each class come along, uint8 (2 K, C, H, W).
     """
     result = train_gan(hide_labels(task.train, keep, seed), steps=STEPS, seed=seed, variant=variant)
-    judge = zoo.load(task.judge)
+    judge, D = zoo.load(task.judge), result.D.cpu()
+    assert isinstance(D, Discriminator)
     x, y = metrics.sample(result.G_ema.cpu(), 300, seed=seed)
     named = metrics.in_batches(judge, judge, x)[:, : task.train.num_classes].argmax(1)
     counts = contingency(y, named, task.train.num_classes)
     return {
-        "head": head_accuracy(result.D.cpu(), task.test.normalised(), task.test.labels),
+        "head": head_accuracy(D, task.test.normalised(), task.test.labels),
         "samples": metrics.judge_accuracy(judge, x, y),
         "samples_renamed": best_match(counts)[1],
         "pictures": to_uint8(x.view(-1, 300, *x.shape[1:])[:, :2].flatten(0, 1)),
@@ -191,7 +192,7 @@ def keep_pictures(model: str, pictures: Tensor) -> None:
     kept = dict(np.load(path)) if path.exists() else {}
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     with temporary.open("wb") as file:
-        np.savez_compressed(file, **{**kept, model: pictures.numpy()})  # type: ignore[arg-type]
+        np.savez_compressed(file, **{**kept, model: pictures.numpy()})
     os.replace(temporary, path)
 
 

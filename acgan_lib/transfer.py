@@ -69,7 +69,7 @@ def pooled(D: Discriminator, x: Tensor) -> list[Tensor]:
 
     width = D.trunk[0][0].out_channels  # type: ignore[index]
     sizes = [x[0].numel(), 16 * width, 32 * width, 64 * width]
-    parts = list(metrics.in_batches(D, vectors, x).split(sizes, dim=1))
+    parts = list(torch.split(metrics.in_batches(D, vectors, x), sizes, dim=1))
     return [*parts, torch.cat(parts[1:], dim=1)]
 
 
@@ -188,7 +188,7 @@ def columns(D: Discriminator, x: Tensor) -> list[Tensor]:
 
     width = D.trunk[0][0].out_channels  # type: ignore[index]
     every = metrics.in_batches(D, enlarged, x, batch_size=100)
-    parts = list(every.split([x.shape[1], width, 2 * width, 4 * width], dim=-1))
+    parts = list(torch.split(every, [x.shape[1], width, 2 * width, 4 * width], dim=-1))
     return [*parts, every[..., x.shape[1] :]]
 
 
@@ -231,8 +231,8 @@ def measure(D: Discriminator) -> dict[str, list[float]]:
                 found[f"{shots} a class"] = [
                     few_shot(p, part.labels, q, test.labels, shots) for p, q in pairs
                 ]
-    train, test = (of.per_class(n, seed=17) for of, n in zip(unseen, (20, 15), strict=True))
-    (x, mask), (x_test, mask_test) = with_bars(train.images, 1), with_bars(test.images, 2)
+    drawn = [of.per_class(n, seed=17).images for of, n in zip(unseen, (20, 15), strict=True)]
+    (x, mask), (x_test, mask_test) = with_bars(drawn[0], 1), with_bars(drawn[1], 2)
     found["ink"] = [
         ink_overlap(p, mask, q, mask_test)
         for p, q in zip(columns(D, x), columns(D, x_test), strict=True)
@@ -258,10 +258,11 @@ def adversarial(seed: int) -> Discriminator:
     """Return D of chapter 9's AC-GAN on ten letters, trained or continued in its run's folder."""
     config = TrainConfig(seed=seed, batch_size=50, lr_g=7e-4, lr_d=7e-4)
     seed_everything(seed)
-    G, D = (network.to(pick_device()) for network in networks(10, 32))
+    G, D = networks(10, 32)
+    G, D = G.to(pick_device()), D.to(pick_device())
     run, train = Path("runs") / f"acgan_glyphs32-{seed}", glyphs("train", TEN)
     fit(G, D, train, objectives.acgan(), steps=GAN_STEPS, config=config, run_dir=run)
-    return D.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return D.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload,no-any-return]
 
 
 def supervised(seed: int) -> Discriminator:
