@@ -23,6 +23,7 @@ from acgan_lib._paths import data_dir
 from acgan_lib.data import LETTERS, LabelledImages, fashion_mini, glyphs
 from acgan_lib.judge import Judge, train_judge
 from acgan_lib.metrics import Estimate
+from acgan_lib.metrics.alarm import Alarm, Look
 from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
 from acgan_lib.recipes import record, the_judge
 from acgan_lib.recipes_glyphs import TEN, Size, model_name, networks
@@ -37,7 +38,9 @@ SIDES = (64, 32, 16, 8)
 PER_CLASS = 300
 BLUR_STEPS = 400
 STARVED = (5, 8)  # sandal and bag: classes that vary much, and so have much to lose
-ALARM_STEPS, LOOK_EVERY, LOOK_FROM, MARGIN = 1_000, 100, 500, 0.25
+ALARM_STEPS, LOOK_EVERY, LOOK_FROM = 1_000, 100, 500
+# The least of .15, .20, .25, ... at which the runs of seed 0 name no class that was not starved.
+MARGIN = 0.40
 
 
 def trained(size: Size, seed: int, letters: str = TEN) -> ConditionalGenerator:
@@ -173,7 +176,7 @@ def watched(kind: str, seed: int, steps: int = ALARM_STEPS) -> None:
         steps=steps, config=TrainConfig(seed=seed, batch_size=50, lr_g=1e-3, lr_d=1e-3),
         callbacks=[alarm],
     )  # fmt: skip
-    row = {
+    row: dict[str, Any] = {
         "model": kind,
         "seed": seed,
         "steps": steps,
@@ -182,13 +185,26 @@ def watched(kind: str, seed: int, steps: int = ALARM_STEPS) -> None:
         "low": [[round(e.low, 4) for e in look.ms_ssim] for look in alarm.looks],
         "ms_ssim": [[round(e.value, 3) for e in look.ms_ssim] for look in alarm.looks],
         "accuracy": [[round(e.value, 3) for e in look.accuracy] for look in alarm.looks],
-        "alarms": [{"step": a.step, "label": a.label} for a in alarm.alarms],
-        "starved classes named": sum(k in STARVED for k in alarm.labels),
-        "other classes named": sum(k not in STARVED for k in alarm.labels),
     }
-    for found in alarm.alarms:
-        print(f"{kind}, seed {seed}: {found}")
+    found = replayed(row)
+    row["alarms"] = [{"step": a.step, "label": a.label} for a in found]
+    row["starved classes named"] = sum(a.label in STARVED for a in found)
+    row["other classes named"] = sum(a.label not in STARVED for a in found)
+    for each in found:
+        print(f"{kind}, seed {seed}: {each}")
     record(row, ALARM)
+
+
+def replayed(row: dict[str, Any], margin: float | None = None) -> list[Alarm]:
+    """Return the alarms of a recorded run under another margin (MARGIN if none is given)."""
+    alarm = metrics.CollapseAlarm(
+        [Estimate(**e) for e in row["real"]],
+        every=1, after=LOOK_FROM, margin=MARGIN if margin is None else margin,
+    )  # fmt: skip
+    for step, values, lows in zip(row["looks"], row["ms_ssim"], row["low"], strict=True):
+        seen = [Estimate(v, low, 2 * v - low, 0) for v, low in zip(values, lows, strict=True)]
+        alarm.consider(Look(step, seen, []))
+    return alarm.alarms
 
 
 def starved(data: LabelledImages, classes: Sequence[int] = STARVED, of: int = 2) -> LabelledImages:

@@ -70,6 +70,8 @@ def test_a_watched_training_records_what_the_alarm_saw(tmp_path, monkeypatch) ->
     for name in ("low", "ms_ssim", "accuracy"):
         assert torch.tensor(row[name]).shape == (2, 10)
     assert len(row["real"]) == 10
+    assert [a.label for a in measuring.replayed(row)] == list(range(10))
+    assert measuring.replayed(row, margin=2.0) == []
 
 
 class Grey(nn.Module):

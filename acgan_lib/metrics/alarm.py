@@ -44,7 +44,9 @@ class CollapseAlarm:
     while a healthy one's stays near its real images'. At each look the alarm draws images of
     every class from G_ema and compares. A class sets it off if its MS-SSIM exceeds the real
     one's by more than `margin`, intervals included, at `patience` looks in a row. Early samples
-    are all alike, so looks before step `after` are kept and set nothing off.
+    are all alike, so looks before step `after` are kept and set nothing off. A small network
+    trained briefly stays above the data in every class: there, choose `margin` by a run that
+    you know to be healthy.
 
     ``looks`` holds everything seen and ``alarms`` what went off, each class once.
     """
@@ -94,14 +96,18 @@ class CollapseAlarm:
         if len(found) != len(self.real):
             raise ValueError(f"real has {len(self.real)} classes, but G draws {len(found)}")
         accuracy = judge_accuracy_by_class(self.judge, x, y) if self.judge is not None else []
-        self.looks.append(Look(progress.step, found, accuracy))
-        if progress.step < self.after:
+        self.consider(Look(progress.step, found, accuracy))
+
+    def consider(self, look: Look) -> None:
+        """Keep a look and apply the rule to it: for `fit`, or to play recorded looks again."""
+        self.looks.append(look)
+        if look.step < self.after:
             return
-        for label, (seen, real) in enumerate(zip(found, self.real, strict=True)):
+        for label, (seen, real) in enumerate(zip(look.ms_ssim, self.real, strict=True)):
             collapsed = seen.low > real.high + self.margin
             self._in_a_row[label] = self._in_a_row[label] + 1 if collapsed else 0
             if self._in_a_row[label] == self.patience and label not in self.labels:
-                alarm = Alarm(progress.step, label, seen, real)
+                alarm = Alarm(look.step, label, seen, real)
                 self.alarms.append(alarm)
                 if self.on_alarm is not None:
                     self.on_alarm(alarm)
