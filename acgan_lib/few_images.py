@@ -123,7 +123,7 @@ def keep_frames(name: str, grid: SampleGrid) -> None:
     kept["steps"] = np.array([step for step, _ in grid.frames])
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     with open(temporary, "wb") as file:
-        np.savez_compressed(file, **kept)  # type: ignore[arg-type]
+        np.savez_compressed(file, **kept)
     os.replace(temporary, path)
 
 
@@ -137,10 +137,11 @@ def main() -> None:
     """Train every variant with one seed, from the command line."""
     parser = argparse.ArgumentParser(prog="python -m acgan_lib.few_images", description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--steps", type=int, default=STEPS, help="fewer, to try it: not recorded")
     arguments = parser.parse_args()
     done = {(row["model"], row["seed"]) for row in stored()} if RESULTS.exists() else set()
-    for name in VARIANTS:
+    for name in arguments.only:
         if (name, arguments.seed) in done:
             continue
         row, grid = train_one(name, arguments.seed, arguments.steps)

@@ -21,16 +21,46 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from acgan_lib.data import LabelledImages
 from acgan_lib.nets import ConditionalGenerator
 from acgan_lib.objectives import Batch, Objective, Terms
+from acgan_lib.parallel import ALONE, Ranks
 from acgan_lib.runtime import supports_bf16
+
+
+class Images(Protocol):
+    """What the loop asks of its data: `data.LabelledImages`, or a stream (`acgan_lib.stream`)."""
+
+    @property
+    def num_classes(self) -> int:
+        """K, the number of classes."""
+
+    @property
+    def channels(self) -> int:
+        """C of the images."""
+
+    @property
+    def size(self) -> int:
+        """The side of the square images in pixels."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def to(self, device: torch.device | str) -> Images:
+        """Return the same images, with batches on `device`."""
+
+    def batch(
+        self, step: int, batch_size: int, seed: int, rows: slice = slice(None)
+    ) -> tuple[Tensor, Tensor]:
+        """Return x float32 (n, C, H, W) in [-1, 1] and y int64 (n,), a function of (seed, step).
+
+        Only ``rows`` of the batch are wanted.
+        """
 
 
 @dataclass(frozen=True)
@@ -129,13 +159,14 @@ class TrainingDivergedError(RuntimeError):
 def fit(
     G: ConditionalGenerator,
     D: nn.Module,
-    data: LabelledImages,
+    data: Images,
     objective: Objective,
     *,
     steps: int,
     config: TrainConfig | None = None,
     callbacks: Sequence[Callback] = (),
     run_dir: str | os.PathLike[str] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Result:
     """Train G against D in place, on the device on which G lies.
 
@@ -148,31 +179,38 @@ def fit(
         config: see :class:`TrainConfig`.
         callbacks: called in order after each step.
         run_dir: where ``last.pt`` is kept. If it is there already, the run goes on from it.
+        ranks: the processes that share each batch (:mod:`acgan_lib.parallel`); all call `fit`
+            alike, and start from rank 0's weights. Rank 0 alone writes, and calls back.
 
     Raises:
         TrainingDivergedError: if a loss or weight is not finite. G, D and ``run_dir`` keep the
             last good state.
-        ValueError: if the data do not fit G, or ``run_dir`` holds another run.
+        ValueError: if the data do not fit G, ``run_dir`` holds another run, or the batch cannot
+            be shared equally.
 
     A callback that raises :class:`StopTraining` ends the run early and without an error.
     """
     config = config or TrainConfig()
     _check_fit(G, data)
-    state = _State(G, D, config, steps)
+    for module in (G, D):
+        ranks.copy_from_first(module)
+    state = _State(G, D, config, steps, ranks)
     device = next(G.parameters()).device
     data = data.to(device)
-    checkpoint = Path(run_dir) / "last.pt" if run_dir is not None else None
+    checkpoint = Path(run_dir) / "last.pt" if run_dir is not None and ranks.first else None
     sizes = " and ".join(f"{sum(p.numel() for p in m.parameters()):,}" for m in (G, D))
     identity = (
         f"{_settings(objective)}, networks of {sizes} weights, {steps} steps, "
         f"{len(data)} images, {_identity(config)}"
     )
-    if checkpoint is not None and checkpoint.exists():
-        state.load(_read(checkpoint, identity))
+    found = checkpoint is not None and checkpoint.exists()
+    saved = ranks.from_first(_read(checkpoint, identity) if found and checkpoint else None)
+    if saved is not None:
+        state.load(saved)
 
     bar = tqdm(
-        total=steps, initial=state.step, disable=not config.progress, desc=objective.name,
-        unit="step", dynamic_ncols=True,
+        total=steps, initial=state.step, disable=not (config.progress and ranks.first),
+        desc=objective.name, unit="step", dynamic_ncols=True,
     )  # fmt: skip
     good = state.snapshot()
     sums: Terms = {}
@@ -193,8 +231,7 @@ def fit(
                         good = state.snapshot()
                         if checkpoint is not None:
                             _write(checkpoint, {**good, "identity": identity})
-                for callback in callbacks:
-                    callback(now)
+                _call(callbacks, now, ranks)
                 bar.update()
     except StopTraining:
         if checkpoint is not None:
@@ -204,39 +241,57 @@ def fit(
     return Result(G.eval(), D.eval(), state.G_ema, state.history)
 
 
+def _call(callbacks: Sequence[Callback], now: Progress, ranks: Ranks) -> None:
+    """Call back on rank 0. Where that ends the run, it ends on every rank."""
+    stop = False
+    try:
+        for callback in callbacks if ranks.first else ():
+            callback(now)
+    except StopTraining:
+        stop = True
+    if callbacks and ranks.from_first(stop):
+        raise StopTraining
+
+
 def _step(
     state: _State,
-    data: LabelledImages,
+    data: Images,
     objective: Objective,
     config: TrainConfig,
     device: torch.device,
 ) -> Terms:
     """Update D, then G, and return all terms."""
     G, D, t = state.fast_G, state.fast_D, state.step
-    x, y = data.batch(t, config.batch_size, config.seed)
-    z, y_fake = draw_latents(state.G, config.batch_size, config.seed, t, device)
+    rows = state.ranks.rows(config.batch_size)  # all of them, where this process is alone
+    x, y = data.batch(t, config.batch_size, config.seed, rows)
+    drawn = draw_latents(state.G, config.batch_size, config.seed, t, device)
+    z, y_fake = (part[rows] for part in drawn)
     state.set_learning_rates(t)
-    torch.manual_seed(_mix(config.seed, t))  # dropout and noise inside D
+    # Dropout and noise inside D; each rank draws its own.
+    torch.manual_seed(_mix(config.seed, t) + (state.ranks.rank << 40))
 
     with state.autocast():
         real = Batch(x.contiguous(memory_format=torch.channels_last), y)
         fake = Batch(G(z, y_fake), y_fake, z)
         # D learns from the images as data: without detach, backward would also run through G.
         d_terms = objective.d_loss(D, real, fake._replace(images=fake.images.detach()))
-    _descend(d_terms, state.opt_d)
+    _descend(d_terms, state.opt_d, state.ranks)
 
     with state.autocast(), frozen(state.D):
         # The same images again, before a D that has just learned from them: G's forward pass is
         # paid once. Its graph is still valid, for G's weights have not moved since.
         g_terms = objective.g_loss(D, fake)
-        _descend(g_terms, state.opt_g)
+        _descend(g_terms, state.opt_g, state.ranks)
     state.average()
     return {**d_terms, **g_terms}
 
 
-def _descend(terms: Terms, optimiser: torch.optim.Optimizer) -> None:
+def _descend(terms: Terms, optimiser: torch.optim.Optimizer, ranks: Ranks) -> None:
     optimiser.zero_grad(set_to_none=True)
     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+    # A term is a mean over rows, so the mean over equal shares is the whole batch's gradient.
+    parameters = optimiser.param_groups[0]["params"]
+    ranks.average_([p.grad for p in parameters if p.grad is not None])
     optimiser.step()
 
 
@@ -273,8 +328,14 @@ class _State:
     """All that a run changes, and nothing else: what a checkpoint must hold."""
 
     def __init__(
-        self, G: ConditionalGenerator, D: nn.Module, config: TrainConfig, steps: int
+        self,
+        G: ConditionalGenerator,
+        D: nn.Module,
+        config: TrainConfig,
+        steps: int,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self.ranks = ranks
         self.G, self.D, self.config, self.steps = G.train(), D.train(), config, steps
         self.device = next(G.parameters()).device
         for module in (G, D):
@@ -334,7 +395,9 @@ class _State:
 
 def _means(sums: Terms, state: _State) -> dict[str, float]:
     count = (state.step - 1) % state.config.log_every + 1
-    return {name: float(total) / count for name, total in sums.items()}
+    totals = torch.stack([total.float() for total in sums.values()])
+    state.ranks.average_([totals])
+    return {name: total / count for name, total in zip(sums, totals.tolist(), strict=True)}
 
 
 def _stop_if_diverged(
@@ -354,7 +417,7 @@ def _stop_if_diverged(
     )
 
 
-def _check_fit(G: ConditionalGenerator, data: LabelledImages) -> None:
+def _check_fit(G: ConditionalGenerator, data: Images) -> None:
     if G.num_classes not in (0, data.num_classes):
         raise ValueError(f"G has {G.num_classes} classes, but data has {data.num_classes}")
     if (G.channels, G.image_size) != (data.channels, data.size):
