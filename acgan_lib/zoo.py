@@ -215,12 +215,14 @@ of a code that it learned without labels; its discriminator reads them off an im
 
 ## Limits
 
-- The images are 32x32 and greyscale, of ten kinds of clothes as one shop photographed them.
+- The images are greyscale, of 32x32 or 64x64 pixels: ten kinds of clothes as one shop photographed
+  them, or letters in the typefaces of 37 font families.
 - Each network is one seed. Other seeds give other figures: the book's comparisons use three.
 - The judge errs on real images too. Its figures compare networks of this book with one another:
   they are neither Inception Scores nor FIDs.
 - The metrics are of images sampled in eval mode, unranked, with the same number for each class.
-- The images they were trained on are FashionMNIST's: MIT licence, copyright (c) 2017 Zalando SE.
+- Those of clothes were trained on FashionMNIST: MIT licence, copyright (c) 2017 Zalando SE. Those
+  of letters were trained on `data/glyphs`, pictures under CC0 1.0.
 """
 
 
