@@ -33,6 +33,7 @@ BATCH = 25
 class Setting:
     """One data set with its judge and budget."""
 
+    name: str  # of its rows
     data: str
     judge: str
     steps: int
@@ -45,8 +46,11 @@ class Setting:
         return fashion_mnist(split) if self.data == "fashion" else glyphs(split, LETTERS)
 
 
-LETTER = Setting("glyphs", "judge_glyphs32", 1820, (1, 2, 5, 13, 26), 5, (5, 13))
-FASHION = Setting("fashion", "judge_fashion", 1000, (1, 2, 5, 10), 0, ())
+SETTINGS = (
+    Setting("glyphs", "glyphs", "judge_glyphs32", 1820, (1, 2, 5, 13, 26), 5, (5, 13)),
+    Setting("glyphs-long", "glyphs", "judge_glyphs32", 7280, (1, 5, 13, 26), 0, ()),
+    Setting("fashion", "fashion", "judge_fashion", 1000, (1, 2, 5, 10), 0, ()),
+)
 
 
 def weights_of(num_classes: int, width: int) -> int:
@@ -90,7 +94,7 @@ def run(setting: Setting, seed: int, only: str = "") -> None:
     """Train and measure what is missing of one seed, of the rows whose name begins with `only`."""
     train, test = setting.images("train"), setting.images("test")
     for name, (groups, width) in settings(setting, seed).items():
-        model = f"{setting.data}-{name}"
+        model = f"{setting.name}-{name}"
         if done(model, seed) or not name.startswith(only):
             continue
         classes = sum(map(len, groups))
@@ -176,10 +180,11 @@ def main() -> None:
         prog="python -m acgan_lib.recipes_splits", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data", choices=("glyphs", "fashion"), default="glyphs")
+    names = [setting.name for setting in SETTINGS]
+    parser.add_argument("--data", choices=names, default=names[0], help="the data, and budget")
     parser.add_argument("--only", default="", help="the rows whose name begins so, as large")
     arguments = parser.parse_args()
-    setting = FASHION if arguments.data == "fashion" else LETTER
+    setting = SETTINGS[names.index(arguments.data)]
     torch.set_num_threads(1)
     real_rows(setting, arguments.seed)
     run(setting, arguments.seed, arguments.only)
