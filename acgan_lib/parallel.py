@@ -32,6 +32,7 @@ import torch
 import torch.distributed as dist
 import torch.distributed.nn.functional as differentiable
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,12 @@ def join() -> Iterator[Ranks]:
     cuda = torch.cuda.is_available() and torch.cuda.device_count() >= per_node
     if cuda:
         torch.cuda.set_device(local)
-    dist.init_process_group("nccl" if cuda else "gloo")
+    store, rank, size = next(rendezvous("env://"))
+    # torchrun keeps one store over its restarts. Without a prefix, a second try would look for
+    # the processes of the first, whose addresses still stand there.
+    attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
+    store = dist.PrefixStore(f"try-{attempt}", store)  # type: ignore[attr-defined]
+    dist.init_process_group("nccl" if cuda else "gloo", store=store, rank=rank, world_size=size)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size())
     finally:
