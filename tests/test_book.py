@@ -47,7 +47,7 @@ SETTLED = """() => {
     const views = "script[type='application/vnd.jupyter.widget-view+json']";
     return count('mjx-container') >= count('.bd-article .math')
         && count('.widget-subarea > *') >= count(views)
-        && count('canvas[role=img]:not([aria-label])') === 0;
+        && count('canvas[role=img]:not([aria-label], [hidden] *)') === 0;
 }"""
 
 
@@ -336,7 +336,7 @@ def test_every_explorer_wakes_on_touch_and_shows_what_torch_draws(fresh, address
         page.keyboard.press("ArrowRight")
         wait_shown(faces.nth(i))
         assert_as_torch(faces.nth(i), spec)
-    assert sum(url.endswith(".wasm") for url in seen.asked) == 1  # one engine for all
+    assert sum(".wasm" in url for url in seen.asked) == 1  # one engine for all
     assert seen.elsewhere == []
     assert seen.troubles == []
 
@@ -393,12 +393,36 @@ def test_a_later_page_uses_the_engine_that_the_first_one_fetched(fresh) -> None:
         face.locator("input[type=range]").first.focus()
         page.keyboard.press("ArrowRight")
         wait_shown(face)
-    moved = page.evaluate(
-        """() => performance.getEntriesByType('resource')
-            .filter(e => e.name.endsWith('.wasm')).map(e => e.transferSize)"""
+        assert sum(".wasm" in url for url in seen.asked) == 1
+    assert_as_torch(face, specs(page)[0])
+
+
+def test_a_broken_engine_in_the_browsers_store_is_thrown_away(fresh) -> None:
+    seen = fresh(next(page for page in ALIVE if "ch04" in page))
+    page, face = seen.page, seen.page.locator(FACES).first
+    slider = face.locator("input[type=range]").first
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    wait_shown(face)
+    broken = page.evaluate(
+        """async () => {
+            const kept = await caches.open('acgan');
+            const asked = (await kept.keys()).filter(request => request.url.includes('.wasm'));
+            for (const request of asked) await kept.put(request, new Response('no engine'));
+            return asked.length;
+        }"""
     )
-    assert len(moved) == 1
-    assert moved[0] < 10_000  # asked whether it has changed, and not sent again
+    assert broken == 1
+    page.reload(wait_until="load")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    face.locator(".status.bad").wait_for(timeout=SHOWN)
+    # onnxruntime-web starts once in a page: what failed to start stays so until the next load.
+    page.reload(wait_until="load")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    wait_shown(face)
+    assert_as_torch(face, specs(page)[0])
 
 
 def test_without_webassembly_the_still_stays_and_says_why(browser, site) -> None:
@@ -415,13 +439,13 @@ def test_without_webassembly_the_still_stays_and_says_why(browser, site) -> None
 def test_an_engine_that_cannot_be_fetched_is_said_and_tried_again(fresh) -> None:
     seen = fresh(next(page for page in ALIVE if "ch04" in page))
     page, face = seen.page, seen.page.locator(FACES).first
-    page.route("**/*.wasm", lambda route: route.abort())
+    page.route(re.compile(r"\.wasm"), lambda route: route.abort())
     slider = face.locator("input[type=range]").first
     slider.focus()
     page.keyboard.press("ArrowRight")
     face.locator(".status.bad").wait_for(timeout=SHOWN)
     assert "could not fetch" in face.locator(".status").inner_text()
-    page.unroute("**/*.wasm")
+    page.unroute(re.compile(r"\.wasm"))
     page.keyboard.press("ArrowRight")
     wait_shown(face)
     assert_as_torch(face, specs(page)[0])
@@ -441,8 +465,7 @@ def test_a_page_opened_as_a_file_says_what_to_do(browser, built) -> None:
 def test_the_policy_lets_nothing_in_from_elsewhere(visit, address) -> None:
     policy = visit(address).page.locator("meta[http-equiv=Content-Security-Policy]")
     rules = dict(
-        rule.strip().split(" ", 1)
-        for rule in (policy.get_attribute("content") or "").split(";")
+        rule.strip().split(" ", 1) for rule in (policy.get_attribute("content") or "").split(";")
     )
     assert rules["default-src"] == "'none'"
     assert "http" not in str(rules)

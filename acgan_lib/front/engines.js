@@ -145,6 +145,7 @@ export function frameOf(drawn) {
 
 const SHARED = Symbol.for("acgan.engine");
 const WASM = "ort-wasm-simd-threaded.wasm", WASM_BYTES = 14.2e6;
+const KEPT = "acgan"; // in Cache Storage
 
 /** @typedef {(share: number, what: string) => void} Loading */
 
@@ -165,8 +166,9 @@ function openShared(base) {
   async function start() {
     const folder = `${base}vendor/ort/`;
     tell(0, "the engine");
-    const binary = await fetched(folder + WASM, (share) => tell(share, "the engine"));
     const ort = await import(`${folder}ort.mjs`);
+    const url = `${folder}${WASM}?v=${ort.env.versions.common}`; // kept apart from another version's
+    const binary = await fetched(url, (share) => tell(share, "the engine"));
     ort.env.wasm.numThreads = 1; // more would need headers that plain file servers do not send
     ort.env.wasm.wasmBinary = binary;
     return ort;
@@ -177,8 +179,13 @@ function openShared(base) {
     const ort = await engine;
     tell(1, "the generator");
     const content = await fetched(`${base}models/${file}`, (share) => tell(share, "the generator"));
-    const session = await ort.InferenceSession.create(content, { executionProviders: ["wasm"] });
-    return { ort, session };
+    try {
+      const session = await ort.InferenceSession.create(content, { executionProviders: ["wasm"] });
+      return { ort, session };
+    } catch (error) {
+      await globalThis.caches?.delete(KEPT).catch(() => {}); // what was kept may be what is broken
+      throw error;
+    }
   }
   return {
     /**
@@ -206,8 +213,16 @@ function openShared(base) {
   };
 }
 
-/** A file's bytes, telling what share of them is here. @param {string} url @param {(share: number) => void} tell */
+/**
+ * A file's bytes, telling what share of them is here. They are kept for later pages and visits in
+ * the browser's Cache Storage, since its HTTP cache may refuse a file as large as the engine; so a
+ * file that changes needs a new address. @param {string} url @param {(share: number) => void} tell
+ */
 async function fetched(url, tell) {
+  // Absent from pages that come neither by https nor from this machine; refused in some private windows.
+  const kept = await globalThis.caches?.open(KEPT).catch(() => undefined);
+  const known = await kept?.match(url).catch(() => undefined);
+  if (known) return new Uint8Array(await known.arrayBuffer());
   const answer = await fetch(url);
   if (!answer.ok || !answer.body) throw new Error(`${answer.status} for ${url}`);
   // A compressed answer's length is not that of what comes out of the stream.
@@ -220,7 +235,9 @@ async function fetched(url, tell) {
     here += part.value.length;
     tell(Math.min(here / total, 1));
   }
-  return new Uint8Array(await new Blob(parts).arrayBuffer());
+  const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
+  await kept?.put(url, new Response(bytes)).catch(() => {}); // a full disk is no reason to stop
+  return bytes;
 }
 
 /**
