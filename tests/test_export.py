@@ -143,6 +143,35 @@ def test_what_is_up_to_date_is_kept_and_what_is_old_goes(tmp_path, monkeypatch) 
     assert export.export_all(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", export.generators())
+def test_every_shipped_generators_file_is_torchs(name) -> None:
+    """The files that the book serves, at 33 latents at once and for one class after the other."""
+    models = ROOT / "book" / "_static" / "models"
+    export.export_all(models)
+    G: Any = zoo.load(name)
+    g = torch.Generator().manual_seed(9)
+    z = torch.randn(33, G.latent_dim, generator=g)
+    w = torch.eye(G.num_classes)[torch.arange(33) % G.num_classes] if G.num_classes else None
+    with torch.no_grad():
+        wanted = G(z) if w is None else G(z, w.argmax(1))
+    seen = run(models / export.file_name(name), **({"z": z} if w is None else {"z": z, "w": w}))
+    assert seen.shape == (33, 1, G.image_size, G.image_size)
+    assert wanted.std() > 0.3
+    assert 0 < (seen - wanted).abs().max() < HALF
+
+
+@pytest.mark.parametrize("name", ["acgan_glyphs64", "acgan_letters32", "infogan_fashion"])
+def test_in_float32_every_kind_of_shipped_generator_is_torchs(name, tmp_path) -> None:
+    """64 x 64 pixels; 26 classes; a latent code in z: each by mixed classes too."""
+    G: Any = zoo.load(name)
+    path = export.to_onnx(G, tmp_path / "exact.onnx").path
+    z, w = export.random_inputs(G, 100, seed=10)
+    with torch.no_grad():
+        wanted = G.from_weights(z, w)
+    seen = run(path, z=z, w=w) if G.num_classes else run(path, z=z)
+    torch.testing.assert_close(seen, wanted, rtol=0, atol=EXACT)
+
+
 # -- the browser's engine -------------------------------------------------------------------------
 
 FLOATS = """async ({spec, requests}) => {
