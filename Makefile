@@ -14,7 +14,7 @@ PY := $(BIN)/python
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@$(PYTHON) -c "import re; [print('  make %-12s %s' % m) for m in re.findall(r'^([a-z.%-]+):.*?## (.*)', open('Makefile', encoding='utf-8').read(), re.M)]"
+	@$(PYTHON) -c "import re; [print('  make %-12s %s' % m) for m in re.findall(r'^([a-z0-9.%-]+):.*?## (.*)', open('Makefile', encoding='utf-8').read(), re.M)]"
 
 read: book ## set up, build the book and serve it on this machine (PORT=8000)
 	@$(PY) tools/serve.py $(PORT)
@@ -54,6 +54,12 @@ bench: .venv ## images a second of a training step, each lever against the textb
 
 train-%: .venv ## train a shipped checkpoint again, for example make train-acgan_fashion
 	$(PY) -m acgan_lib.recipes $*
+
+train-acgan-cifar10: .venv ## the paper's CIFAR-10 model, 50,000 steps: for a GPU (ARGS=--download)
+	$(PY) -m acgan_lib.paper cifar10 $(ARGS)
+
+train-acgan-imagenet: .venv ## ten of ImageNet's classes at 128x128 (SPLIT=0..99, ARGS="--folder DIR")
+	$(PY) -m acgan_lib.paper imagenet --split $(or $(SPLIT),0) $(ARGS)
 
 slug: ## change the repository's public address everywhere: SLUG=owner/name
 	@$(PYTHON) tools/slug.py $(SLUG)

@@ -19,6 +19,7 @@ import hashlib
 import io
 import json
 import os
+import tarfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -234,16 +235,22 @@ class ShardStream(_Stream):
 
     def _shard(self, name: str) -> tuple[Tensor, Tensor]:
         """Read a shard whole: images uint8 (n, C, H, W) and labels int64 (n,)."""
-        from webdataset import WebDataset
-
         path = self.folder / name
-        samples = list(WebDataset(str(path), shardshuffle=False))
+        samples: dict[str, dict[str, bytes]] = {}
+        # webdataset's own reader leaves its files open; the format is a plain tar.
+        with tarfile.open(path) as tar:
+            for member in tar:
+                key, _, ending = member.name.rpartition(".")
+                if (content := tar.extractfile(member)) is not None:
+                    samples.setdefault(key, {})[ending] = content.read()
         if len(samples) != self.shards[name]:
             raise ValueError(
                 f"{path} has {len(samples)} images, but shards.json says {self.shards[name]}"
             )
         mode = "RGB" if self.channels == 3 else "L"
-        pictures = [np.array(Image.open(io.BytesIO(s["png"])).convert(mode)) for s in samples]
+        pictures = [
+            np.array(Image.open(io.BytesIO(s["png"])).convert(mode)) for s in samples.values()
+        ]
         images = torch.from_numpy(np.stack(pictures))
         images = images.reshape(-1, self.size, self.size, self.channels).permute(0, 3, 1, 2)
-        return images.contiguous(), torch.tensor([int(s["cls"]) for s in samples])
+        return images.contiguous(), torch.tensor([int(s["cls"]) for s in samples.values()])
