@@ -51,7 +51,7 @@ def _checked(features: Tensor) -> Tensor:
 
 def _distance(a: Tensor, b: Tensor) -> float:
     if len(a) + len(b) < a.shape[1]:
-        # Few rows span few dimensions, and a rotation into their span changes no distance.
+        # Few rows span few dimensions; a rotation into their span changes no distance.
         basis = torch.linalg.qr(torch.cat([a, b]).T).Q
         a, b = a @ basis, b @ basis
     cov_a, cov_b = _covariance(a), _covariance(b)
