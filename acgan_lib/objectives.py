@@ -156,11 +156,11 @@ def semi(*, class_loss_on: ClassLossOn = "real+fake") -> Objective:
             "d_source_fake": d_source_fake(on_fake.source_logit),
             "d_class_real": known_class_loss(on_real.class_logits, real.labels),
         }
-        if class_loss_on == "real+fake":
-            terms["d_class_fake"] = class_loss(on_fake.class_logits, fake.labels)
-        elif class_loss_on == "n+1":
-            last = torch.full_like(fake.labels, on_fake.class_logits.shape[1] - 1)
-            terms["d_class_fake"] = class_loss(on_fake.class_logits, last)
+        if class_loss_on != "real":
+            names = fake.labels
+            if class_loss_on == "n+1":
+                names = torch.full_like(names, on_fake.class_logits.shape[1] - 1)
+            terms["d_class_fake"] = class_loss(on_fake.class_logits, names)
         return terms
 
     return Objective(f"semi[{class_loss_on}]", d_loss, whole.g_loss)

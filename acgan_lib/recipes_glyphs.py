@@ -115,7 +115,7 @@ def acgan_glyphs(letters: str, size: Size, seed: int, steps: int = GAN_STEPS) ->
             images_seen=steps * config.batch_size,
             metrics=measured,
             half=True,
-            )
+        )
 
 
 def model_name(letters: str, size: Size) -> str:
