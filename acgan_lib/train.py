@@ -138,6 +138,15 @@ class Progress:
 Callback = Callable[[Progress], None]
 
 
+class Latents(Protocol):
+    """How the z and labels of a step are drawn: :func:`draw_latents`, unless `fit` is told."""
+
+    def __call__(
+        self, G: ConditionalGenerator, n: int, seed: int, step: int, device: torch.device | str
+    ) -> tuple[Tensor, Tensor]:
+        """Return z float (n, latent_dim) and y int64 (n,) on ``device``."""
+
+
 @dataclass(frozen=True)
 class Result:
     """What :func:`fit` returns; ``G_ema`` is the generator to draw with, in eval mode."""
@@ -167,6 +176,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     run_dir: str | os.PathLike[str] | None = None,
     ranks: Ranks = ALONE,
+    latents: Latents | None = None,
 ) -> Result:
     """Train G against D in place, on the device on which G lies.
 
@@ -181,6 +191,7 @@ def fit(
         run_dir: where ``last.pt`` is kept. If it is there already, the run goes on from it.
         ranks: the processes that share each batch (:mod:`acgan_lib.parallel`); all call `fit`
             alike, and start from rank 0's weights. Rank 0 alone writes, and calls back.
+        latents: how z and the labels are drawn; :func:`draw_latents` if None.
 
     Raises:
         TrainingDivergedError: if a loss or weight is not finite. G, D and ``run_dir`` keep the
@@ -217,7 +228,7 @@ def fit(
     try:
         with bar:
             while state.step < steps:
-                terms = _step(state, data, objective, config, device)
+                terms = _step(state, data, objective, config, device, latents or draw_latents)
                 sums = {k: sums.get(k, 0) + v.detach() for k, v in terms.items()}
                 state.step += 1
                 now = Progress(state.step, steps, G, D, state.G_ema, state.history)
@@ -259,12 +270,13 @@ def _step(
     objective: Objective,
     config: TrainConfig,
     device: torch.device,
+    latents: Latents,
 ) -> Terms:
     """Update D, then G, and return all terms."""
     G, D, t = state.fast_G, state.fast_D, state.step
     rows = state.ranks.rows(config.batch_size)  # all of them, where this process is alone
     x, y = data.batch(t, config.batch_size, config.seed, rows)
-    drawn = draw_latents(state.G, config.batch_size, config.seed, t, device)
+    drawn = latents(state.G, config.batch_size, config.seed, t, device)
     z, y_fake = (part[rows] for part in drawn)
     state.set_learning_rates(t)
     # Dropout and noise inside D; each rank draws its own.

@@ -110,7 +110,7 @@ def ours(
         with contextlib.ExitStack() as stack:
             for patch in patches:
                 stack.enter_context(patch)
-            train._step(state, data, objective, config, DEVICE)
+            train._step(state, data, objective, config, DEVICE, train.draw_latents)
             state.step += 1
 
     return step
