@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor, nn
 
-from acgan_lib import objectives, zoo
+from acgan_lib import objectives, stacked, zoo
 from acgan_lib.data import LETTERS, LabelledImages, glyphs
 from acgan_lib.engine import Report, run_tasks
 from acgan_lib.metrics.sampling import in_batches
@@ -238,17 +239,53 @@ class MemberTask:
         def tell(progress: Progress) -> None:
             report(progress.step, progress.steps)
 
+        G, D = self.networks()
+        device = pick_device()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.config.seed)
-            data, device = self.data, pick_device()
-            G, D = pair(
-                data.num_classes, channels=data.channels, image_size=data.size, width=self.width
-            )
             result = fit(
-                G.to(device), D.to(device), data, objectives.acgan(), steps=self.steps,
+                G.to(device), D.to(device), self.data, objectives.acgan(), steps=self.steps,
                 config=self.config, callbacks=[tell], run_dir=self.run_dir,
             )  # fmt: skip
         return {key: value.cpu() for key, value in result.G_ema.state_dict().items()}
+
+    def networks(self) -> tuple[Generator, Discriminator]:
+        """Return the member's G and D as they start, a function of its seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            return pair(
+                self.data.num_classes, channels=self.data.channels, image_size=self.data.size,
+                width=self.width,
+            )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StackTask:
+    """The training of members alike in shape and steps, as one network (`acgan_lib.stacked`)."""
+
+    tasks: tuple[MemberTask, ...]
+    run_dir: Path | None
+
+    def __call__(self, report: Report) -> list[dict[str, Tensor]]:
+        """Train, or train on, and return each member's state of G_ema on the CPU."""
+        first, members, device = self.tasks[0], len(self.tasks), pick_device()
+        pairs = [task.networks() for task in self.tasks]
+        G = stacked.StackedGenerator([G for G, _ in pairs])
+        D = stacked.StackedDiscriminator([D for _, D in pairs])
+        data = stacked.StackedImages(
+            tuple(task.data for task in self.tasks), tuple(task.config.seed for task in self.tasks)
+        )
+
+        def tell(progress: Progress) -> None:
+            report(progress.step, progress.steps)
+
+        result = fit(
+            G.to(device), D.to(device), data, stacked.summed(objectives.acgan(), members),
+            steps=first.steps, config=stacked.stacked_config(first.config, members),
+            callbacks=[tell], run_dir=self.run_dir, latents=data.latents,
+        )  # fmt: skip
+        whole = result.G_ema
+        assert isinstance(whole, stacked.StackedGenerator)
+        return stacked.unstack(whole.whole.cpu(), members)
 
 
 def member_steps(groups: Sequence[Sequence[int]], total_steps: int) -> list[int]:
@@ -268,6 +305,7 @@ def train_members(
     workers: int = 0,
     address: str | None = None,
     gpus: float = 0,
+    together: bool = False,
     progress: bool = True,
 ) -> SplitGenerator:
     """Train one AC-GAN a group and return them as one generator, in eval mode on the CPU.
@@ -281,6 +319,8 @@ def train_members(
         run_dir: where each member keeps its checkpoint, in a folder ``member-NNN``. With it, a
             second call goes on where the first was stopped; members that were ready are not
             trained again. On a cluster, a folder that all machines share.
+        together: train members with as many classes each as one network (`acgan_lib.stacked`).
+            They learn the same up to rounding, and sooner; the engine sees one task a size.
         workers, address, gpus, progress: as in `acgan_lib.engine.run_tasks`.
 
     Raises:
@@ -296,8 +336,26 @@ def train_members(
         own = replace(config, seed=1000 * config.seed + m, progress=False)
         folder = Path(run_dir).resolve() / name if run_dir is not None else None
         tasks[name] = MemberTask(of_group(data, group), steps, own, width, folder)
-    states = run_tasks(tasks, workers=workers, address=address, gpus=gpus, progress=progress)
-    return assemble(groups, list(states.values()), data, width)
+    how: dict[str, Any] = {
+        "workers": workers, "address": address, "gpus": gpus, "progress": progress
+    }  # fmt: skip
+    if not together:
+        return assemble(groups, list(run_tasks(tasks, **how).values()), data, width)
+    of_shape: dict[str, list[str]] = {}
+    for name, task in tasks.items():
+        shape = f"stack-{task.data.num_classes}-classes-{task.steps}-steps"
+        of_shape.setdefault(shape, []).append(name)
+    stacks = {}
+    for shape, names in of_shape.items():
+        folder = Path(run_dir).resolve() / shape if run_dir is not None else None
+        stacks[shape] = StackTask(tuple(tasks[name] for name in names), folder)
+    trained = run_tasks(stacks, **how)
+    states = {
+        name: state
+        for shape, names in of_shape.items()
+        for name, state in zip(names, trained[shape], strict=True)
+    }
+    return assemble(groups, [states[name] for name in tasks], data, width)
 
 
 def assemble(
@@ -349,6 +407,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="processes; 0: in turn, without Ray")
     parser.add_argument("--address", help="of a Ray cluster, in place of --workers")
     parser.add_argument("--gpus", type=float, default=0, help="of a GPU, for each member")
+    parser.add_argument(
+        "--together", action="store_true", help="members of one size as one network"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/split"), help="folder of the run")
     a = parser.parse_args()
     data = glyphs("train", a.letters)
@@ -359,6 +420,7 @@ def main() -> None:
     G = train_members(
         data, alphabetical(data.num_classes, a.members), total_steps=a.steps, config=config,
         width=a.width, run_dir=a.out, workers=a.workers, address=a.address, gpus=a.gpus,
+        together=a.together,
     )  # fmt: skip
     path = save("split", G, a.out, data=data.source, config=config, total_steps=a.steps)
     print(f"one generator of {G.num_classes} classes in {len(G.groups)} members: {path}")

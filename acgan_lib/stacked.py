@@ -56,8 +56,9 @@ class StackedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return each member's outputs for its own inputs."""
         inputs = x.view(len(x), self.members, -1).transpose(0, 1)  # (M, n, inputs)
-        weights = self.weight.view(self.members, -1, self.weight.shape[1]).mT
-        y = torch.bmm(inputs, weights).transpose(0, 1).flatten(1)
+        weight = self.weight  # read once: with spectral norm, each look is a power iteration
+        matrices = weight.view(self.members, -1, weight.shape[1])
+        y = torch.bmm(inputs, matrices.mT).transpose(0, 1).flatten(1)
         return y if self.bias is None else y + self.bias
 
 
