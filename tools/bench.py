@@ -7,7 +7,8 @@ taken away at a time; the textbook step is written out below.
     python tools/bench.py [--rounds 5] [--threads N]
         [--only fast|paper|members|widget|browser|gpu|metrics]
 
-The section on metrics has each one's cost curve (tools/metric_costs.py); ``--record`` stores it.
+The section on metrics has each one's cost curve (tools/metric_costs.py), and that on members what a
+class split costs (tools/member_costs.py); ``--record`` stores both.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import member_costs
 import metric_costs
 
-from acgan_lib import nets, objectives, runtime, splits, stacked, train, viz
-from acgan_lib.data import LETTERS, LabelledImages
-from acgan_lib.train import TrainConfig
+from acgan_lib import nets, objectives, runtime, train, viz
+from acgan_lib.data import LabelledImages
 
 N = 100  # images in a batch
 DEVICE = runtime.pick_device()
@@ -246,47 +247,6 @@ def gpu(rounds: int) -> None:
         report(title, in_turns(variants, rounds), operations(ours(make(), data)), work)
 
 
-def members(rounds: int) -> None:
-    """Time a step of all members of a class split, in turn and as one stacked network."""
-    groups = splits.alphabetical(26, 13)
-    images = torch.randint(0, 256, (26 * 100, 1, 32, 32), dtype=torch.uint8)
-    data = LabelledImages(images, torch.arange(26 * 100) % 26, tuple(LETTERS), "").to(DEVICE)
-    parts, acgan = tuple(splits.of_group(data, group) for group in groups), objectives.acgan()
-    count, seeds = len(groups), tuple(range(len(groups)))
-    together = stacked.StackedImages(parts, seeds)
-
-    def stepper(
-        pair: Pair, data: Any, objective: objectives.Objective, config: TrainConfig, **latents: Any
-    ) -> Step:
-        state = train._State(pair[0].to(DEVICE), pair[1].to(DEVICE), config, 10**6)
-        how = latents.get("latents", train.draw_latents)
-
-        def step() -> None:
-            train._step(state, data, objective, config, DEVICE, how)
-            state.step += 1
-
-        return step
-
-    print(f"\n{count} members of 2 classes, a step of each: in turn, and stacked")
-    for width, batch in ((16, 4), (16, 25), (16, 100), (4, 25)):
-        config = TrainConfig(batch_size=batch)
-        pairs = [splits.pair(2, width=width) for _ in seeds]
-        each = [stepper(*job, acgan, config) for job in zip(pairs, parts, strict=True)]
-        whole = (
-            stacked.StackedGenerator([G for G, _ in pairs]),
-            stacked.StackedDiscriminator([D for _, D in pairs]),
-        )
-        one = stepper(
-            whole, together, stacked.summed(acgan, count),
-            stacked.stacked_config(config, count), latents=together.latents,
-        )  # fmt: skip
-        variants = {"in turn": lambda each=each: [step() for step in each], "stacked": one}
-        seconds = in_turns(variants, rounds)
-        ratio = seconds["in turn"] / seconds["stacked"]
-        figures = "  ".join(f"{name} {1e3 * s:7.1f} ms" for name, s in seconds.items())
-        print(f"  width {width:2}, batch {batch:3}   {figures}   {ratio:5.2f} x")
-
-
 def acgan_pair() -> Pair:
     return nets.Generator(), nets.Discriminator(class_head=10)
 
@@ -297,7 +257,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="CPU threads")
     sections = ["fast", "paper", "members", "widget", "browser", "gpu", "metrics"]
     parser.add_argument("--only", choices=sections)
-    parser.add_argument("--record", action="store_true", help="store the metrics' cost curves")
+    parser.add_argument(
+        "--record", action="store_true", help="store the costs of metrics and members"
+    )
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -308,7 +270,7 @@ def main() -> None:
     if wanted in (None, "paper"):
         compare("The paper's CIFAR-10 pair", nets.cifar10_pair, noise_images(3, 32), rounds)
     if wanted in (None, "members"):
-        members(rounds)
+        member_costs.measure(rounds, arguments.record, in_turns)
     if wanted in (None, "widget"):
         widget(rounds)
     if wanted in (None, "browser"):
