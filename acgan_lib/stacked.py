@@ -41,7 +41,8 @@ def side_by_side(rows: Tensor, members: int) -> Tensor:
 
 def apart(maps: Tensor, members: int) -> Tensor:
     """Turn (n, M C, ...) back into (M n, C, ...)."""
-    return maps.reshape(len(maps), members, -1, *maps.shape[2:]).transpose(0, 1).flatten(0, 1)
+    parted = maps.reshape(len(maps), members, -1, *maps.shape[2:])
+    return parted.transpose(0, 1).flatten(0, 1)
 
 
 class StackedLinear(nn.Module):

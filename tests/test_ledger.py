@@ -95,6 +95,7 @@ def test_seeds_give_their_mean_and_students_interval(root) -> None:
         ("rows.json model=b seed=1 score | .1f", "4.0"),
         ("tree.json alarm.false", "2"),
         ("tree.json seeds.*.x | .0f", "2 [-0, 4] (3 seeds)"),
+        ("tree.json seeds.*.x | .0f | 0..3", "2 [0, 3] (3 seeds)"),
         ("checkpoints/a.json bytes", "1,234"),
     ],
 )
@@ -113,6 +114,8 @@ def test_a_place_is_looked_up(root, place, text) -> None:
         ("rows.json model=a accuracy", "nothing at 'accuracy'; there is: model, seed, score"),
         ("rows.json model=b seed=0 name", "a number is needed, not 'b'"),
         ("rows.json model=a score | wide", "'wide' is no format"),
+        ("tree.json seeds.*.x | .0f | 0..2", "leaves the scale 0..2"),
+        ("tree.json seeds.*.x | .0f | 0-3", "'0-3' is no scale"),
         ("tree.json model=a alarm.false", "takes no NAME=VALUE"),
         ("tree.json alarm.*", "only behind 'seeds'"),
         ("tree.json alarm", "a number is needed"),

@@ -72,6 +72,19 @@ def test_over_seeds_is_student_t() -> None:
         metrics.over_seeds([0.9])
 
 
+def test_over_seeds_ends_where_the_scale_does() -> None:
+    high = [0.96, 0.90, 0.98]
+    free, cut = metrics.over_seeds(high), metrics.over_seeds(high, within=(0, 1))
+    assert free.high > 1
+    assert cut == (free.value, free.low, 1, 3)
+    low = metrics.over_seeds([1 - v for v in high], within=(0, 1))
+    assert low == pytest.approx((1 - cut.value, 0, 1 - cut.low, 3))
+    inside = [0.5, 0.51, 0.52]
+    assert metrics.over_seeds(inside, within=(0, 1)) == metrics.over_seeds(inside)
+    with pytest.raises(ValueError, match=r"0\.\.1"):
+        metrics.over_seeds([0.9, 1.1], within=(0, 1))
+
+
 def test_mean_of_classes_adds_errors_in_quadrature() -> None:
     e = metrics.mean_of_classes([Estimate(0.4, 0.37, 0.44, 5), Estimate(0.6, 0.56, 0.63, 7)])
     assert e == pytest.approx((0.5, 0.475, 0.525, 12))

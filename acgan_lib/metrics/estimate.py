@@ -66,21 +66,29 @@ def bootstrap_mean(values: Tensor, *, resamples: int = 1000, seed: int = 0) -> E
     return Estimate(float(v.mean()), float(low), float(high), len(v))
 
 
-def over_seeds(values: Sequence[float]) -> Estimate:
+def over_seeds(values: Sequence[float], *, within: tuple[float, float] | None = None) -> Estimate:
     """Return the mean over trainings with Student's t interval; n is the number of seeds.
 
     It speaks of what *another training* would give, which the interval of a single model does
     not. With three seeds it is wide (4.3 standard errors), and that is honest.
 
+    Args:
+        values: one for each seed.
+        within: the ends of the scale, as (0, 1) for a share. The interval is cut there: the
+            normal distribution behind it knows no ends, and beyond them no mean can lie.
+
     Raises:
-        ValueError: if there are fewer than 2 values, or one is not finite.
+        ValueError: if there are fewer than 2 values, or one is not finite or not within the scale.
     """
     v = np.asarray(values, dtype=np.float64)
     if v.ndim != 1 or len(v) < 2 or not np.isfinite(v).all():
         raise ValueError(f"need the finite values of at least 2 seeds, got {values}")
+    least, most = within or (-math.inf, math.inf)
+    if not least <= v.min() <= v.max() <= most:
+        raise ValueError(f"values must lie in {least}..{most}, got {values}")
     mean = float(v.mean())
     half = float(stdtrit(len(v) - 1, 0.975) * v.std(ddof=1) / math.sqrt(len(v)))
-    return Estimate(mean, mean - half, mean + half, len(v))
+    return Estimate(mean, max(mean - half, least), min(mean + half, most), len(v))
 
 
 def mean_of_classes(estimates: Sequence[Estimate]) -> Estimate:
