@@ -165,6 +165,13 @@ def test_maths_and_widgets_are_drawn(visit, address) -> None:
 
 
 @pytest.mark.parametrize("address", PAGES)
+def test_no_table_is_left_as_text(visit, address) -> None:
+    """A cell may show a table in Markdown; CommonMark has none, and would print its bars."""
+    paragraphs = visit(address).page.locator("article p").all_inner_texts()
+    assert [text[:60] for text in paragraphs if text.lstrip().startswith("|")] == []
+
+
+@pytest.mark.parametrize("address", PAGES)
 def test_every_picture_loads_and_says_what_it_shows(visit, address) -> None:
     page = visit(address).page
     for picture in page.locator("img").all():
