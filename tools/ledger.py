@@ -114,20 +114,21 @@ def fragment(heading: str) -> str:
 
 
 def look_up(place: str, root: Path) -> str:
-    """Return the text for a place: ``FILE [NAME=VALUE ...] PATH [| FORMAT]``.
+    """Return the text for a place: ``FILE [NAME=VALUE ...] PATH [| FORMAT [| LOW..HIGH]]``.
 
     Raises:
         LedgerError: nothing is there, or it is no number, or it is not clear which.
     """
-    address, _, spec = (part.strip() for part in place.partition("|"))
+    address, spec, scale, *_ = (part.strip() for part in f"{place}||".split("|"))
     try:
         name, *selectors, path = shlex.split(address)
     except ValueError as error:
-        raise LedgerError(f"{{{place}}}: write FILE [NAME=VALUE ...] PATH [| FORMAT]") from error
+        wanted = "FILE [NAME=VALUE ...] PATH [| FORMAT [| LOW..HIGH]]"
+        raise LedgerError(f"{{{place}}}: write {wanted}") from error
     try:
         data = load(root / "data" / ("" if "/" in name else "results") / name)
         found = [leaf for row in chosen(data, selectors) for leaf in leaves(row, path.split("."))]
-        return printed(found, spec)
+        return printed(found, spec, ends(scale))
     except LedgerError as error:
         raise LedgerError(f"{{{place}}}: {error}") from error
 
@@ -186,19 +187,36 @@ def leaves(data: Any, path: Sequence[str]) -> list[Any]:
     return reached
 
 
-def printed(found: Sequence[Any], spec: str) -> str:
+def ends(scale: str) -> tuple[float, float] | None:
+    """Return the ends of a scale that is written ``0..1``, or None if nothing is.
+
+    Raises:
+        LedgerError: it is written otherwise.
+    """
+    if not scale:
+        return None
+    try:
+        low, high = map(float, scale.split(".."))
+    except ValueError as error:
+        raise LedgerError(f"{scale!r} is no scale, as '0..1' is") from error
+    return low, high
+
+
+def printed(found: Sequence[Any], spec: str, within: tuple[float, float] | None = None) -> str:
     """Return one figure as text, or several trainings' mean with Student's interval.
 
     Raises:
-        LedgerError: something found is not a number, or the format is none.
+        LedgerError: something found is not a number or not on the scale, or the format is none.
     """
     values = [v["value"] if isinstance(v, dict) and "value" in v else v for v in found]
     for v in values:
         if isinstance(v, bool) or not isinstance(v, int | float) or not math.isfinite(v):
             raise LedgerError(f"a number is needed, not {str(v)[:60]!r}")
+    if within and not all(within[0] <= v <= within[1] for v in values):
+        raise LedgerError(f"{values} leaves the scale {within[0]:g}..{within[1]:g}")
     try:
         if len(values) >= FEWEST_SEEDS:
-            e = over_seeds(values)
+            e = over_seeds(values, within=within)
             form = shape(e.value, spec)
             return f"{e.value:{form}} [{e.low:{form}}, {e.high:{form}}] ({e.n} seeds)"
         if len(values) > 1:
