@@ -16,6 +16,7 @@ from torch_fidelity import metric_fid, metric_isc, metric_prc
 from acgan_lib import metrics
 from acgan_lib.judge import Judge
 from acgan_lib.metrics import Estimate
+from acgan_lib.metrics.alarm import Look
 from acgan_lib.metrics.manifold import kth_distance
 from acgan_lib.nets import Generator
 from acgan_lib.train import History, Progress, StopTraining
@@ -284,6 +285,20 @@ def test_accuracy_at_a_resolution_falls_where_the_detail_was_fine() -> None:
     assert [e.value for e in found[8]] == [0, 1]
 
 
+def test_accuracy_at_a_resolution_hands_the_judge_antialiased_pictures() -> None:
+    x = torch.rand(5, 1, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    seen = []
+
+    class Looks(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x)
+            return torch.zeros(len(x), 2)
+
+    metrics.judge_accuracy_at(Looks(), x, torch.zeros(5, dtype=torch.int64), [64, 16])
+    assert torch.equal(seen[0], x)
+    assert torch.equal(seen[1], metrics.at_resolution(x, 16, antialias=True))
+
+
 # --- the collapse alarm ------------------------------------------------------------------------
 
 
@@ -324,6 +339,16 @@ def test_the_alarm_names_the_class_and_the_step() -> None:
     assert alarm.labels == [1]
     healthy = [look.ms_ssim[1].value for look in alarm.looks[:2]]
     assert max(healthy) < 0.3
+
+
+def test_the_alarm_asks_for_intervals_that_are_apart_by_the_margin() -> None:
+    """Each first look's value is above its real one's by more than the margin of 0.15."""
+    alarm = metrics.CollapseAlarm(REAL, every=1, patience=1)
+    unsure = Estimate(0.5, 0.29, 0.7, 9)  # the real interval ends at 0.15
+    alarm.consider(Look(1, [unsure] * 3, []))
+    assert alarm.labels == []
+    alarm.consider(Look(2, [unsure, Estimate(0.5, 0.31, 0.7, 9), unsure], []))
+    assert alarm.labels == [1]
 
 
 def test_the_alarm_waits_for_its_first_step_and_forgives_a_single_look() -> None:
