@@ -24,6 +24,7 @@ import pytest
 import torch
 
 from acgan_lib import museum
+from acgan_lib.losses import class_loss as class_loss_of
 from acgan_lib.museum import exhibits
 from acgan_lib.nets import Discriminator, Generator
 from acgan_lib.objectives import gan
@@ -81,6 +82,21 @@ def test_the_numbers_that_the_chapter_states() -> None:
     assert nll.measure(nll.wrong) == pytest.approx(0.01 * 0.99, abs=1e-5)  # p (1 - p), not 1 - p
     with pytest.raises(KeyError, match="no-detach"):
         museum.exhibit("no such thing")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda logits, y: class_loss_of(logits.clamp(max=5), y), "perfect head"),
+        (lambda logits, y: len(y) * class_loss_of(logits, y), "knows nothing"),  # a sum, no mean
+        (lambda logits, y: class_loss_of(2 * logits, y), "gradient"),
+    ],
+)
+def test_each_number_of_the_class_losss_check_catches_what_the_others_let_pass(
+    wrong: exhibits.ClassLoss, message: str
+) -> None:
+    with pytest.raises(AssertionError, match=message):
+        exhibits.check_class_loss(wrong)
 
 
 def test_a_training_with_a_bug_shows_it() -> None:
