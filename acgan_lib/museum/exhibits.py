@@ -514,7 +514,7 @@ EXHIBITS = (
     Exhibit(
         "nll-on-probabilities",
         "NLLLoss on probabilities",
-        "The class loss is negative and ends near -1.",
+        "The class loss is negative: between 0 and -1.",
         "F.nll_loss(class_logits.float().softmax(1), labels)",
         "F.cross_entropy(class_logits.float(), labels)",
         nll_on_probabilities,
@@ -584,7 +584,7 @@ EXHIBITS = (
     Exhibit(
         "new-labels",
         "Labels drawn once for G and once more for the loss",
-        "The class loss on fakes stays at 2.3 while that on real images falls.",
+        "The class loss on fakes stays above 2.3 while that on real images falls.",
         "torch.randint_like(fake.labels, 0, K)",
         "class_loss(on_fake.class_logits, fake.labels)",
         acgan_with_new_labels,
