@@ -40,7 +40,7 @@ class Look(NamedTuple):
 class CollapseAlarm:
     """A callback for `fit` that names the class that collapses, and when.
 
-    Odena et al. 2017 (figure 4) see a collapsing class's MS-SSIM rise towards 1 during training,
+    Odena et al. 2017 (figure 5) see a collapsing class's MS-SSIM rise towards 1 during training,
     while a healthy one's stays near its real images'. At each look the alarm draws images of
     every class from G_ema and compares. A class sets it off if its MS-SSIM exceeds the real
     one's by more than `margin`, intervals included, at `patience` looks in a row. Early samples
