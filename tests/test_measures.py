@@ -201,7 +201,8 @@ def test_bars_show_where_it_takes_long(capfd: pytest.CaptureFixture[str]) -> Non
             judge, judge, torch.zeros(2, 1, 32, 32), progress="pictures" if progress else None
         ),
     }  # fmt: skip
-    for name, call in calls.items():
+    copies = {"neighbours": lambda **kw: metrics.memorisation(a, b, a, **kw)}
+    for name, call in [*calls.items(), *copies.items()]:
         call()
         assert capfd.readouterr().err == ""
         call(progress=True)

@@ -73,7 +73,13 @@ def nearest_neighbours(
 
 
 def memorisation(
-    generated: Tensor, train: Tensor, held_out: Tensor, *, p: float = 2.0, seed: int = 0
+    generated: Tensor,
+    train: Tensor,
+    held_out: Tensor,
+    *,
+    p: float = 2.0,
+    seed: int = 0,
+    progress: bool = False,
 ) -> Estimate:
     """Return the share of samples that lie nearer to a training image than to any held-out one.
 
@@ -92,6 +98,7 @@ def memorisation(
         held_out: of images that it was not, from the same distribution.
         p: the norm, as in `nearest_neighbours`.
         seed: fixes which images are left out of the larger set.
+        progress: show a bar over the samples, one for each set.
 
     Raises:
         ValueError: as nearest_neighbours.
@@ -99,7 +106,9 @@ def memorisation(
     size = min(len(train), len(held_out))
     generator = torch.Generator().manual_seed(seed)
     near, far = (
-        nearest_neighbours(generated, x[torch.randperm(len(x), generator=generator)[:size]], p=p)
+        nearest_neighbours(
+            generated, x[torch.randperm(len(x), generator=generator)[:size]], p=p, progress=progress
+        )
         for x in (train, held_out)
     )
     nearer = near.distance[:, 0] < far.distance[:, 0]
