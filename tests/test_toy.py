@@ -185,7 +185,18 @@ def test_d_alone_reaches_the_best_ds_loss() -> None:
     assert float(trained) == pytest.approx(float(sum(d_loss(best(real), best(fake)))), abs=0.01)
 
 
-def test_fit_discriminator_finds_the_density_ratio_and_leaves_the_rate_at_0() -> None:
+def test_fit_discriminators_rate_falls_linearly_to_0(monkeypatch) -> None:
+    rates: list[float] = []
+    monkeypatch.setattr(
+        toy, "_descend", lambda _, optimiser: rates.append(optimiser.param_groups[0]["lr"])
+    )
+    p = toy.Mixture(torch.zeros(1, 1), 1.0)
+    D = toy.PointDiscriminator(dim=1)
+    toy.fit_discriminator(D, p.sample, p.sample, objectives.gan(), steps=4, lr=0.8)
+    assert rates == pytest.approx([0.8, 0.6, 0.4, 0.2])
+
+
+def test_fit_discriminator_finds_the_density_ratio() -> None:
     p, q = toy.Mixture(torch.zeros(1, 1), 1.0), toy.Mixture(torch.ones(1, 1), 1.0)
     torch.manual_seed(0)
     D = toy.PointDiscriminator(dim=1, width=32)
