@@ -4,14 +4,15 @@ A process is a *rank*. ``torchrun`` starts as many as there are devices::
 
     torchrun --nproc-per-node 2 my_training.py
 
-and the script needs two more words than one for a single process::
+and the script needs a context and one argument more than one for a single process::
 
     with parallel.join() as ranks:
         train.fit(G, D, data, objective, steps=5000, run_dir="runs/mine", ranks=ranks)
 
 The batch of step t is a function of (seed, t), so every rank knows all of it and keeps its own
 rows: no sampler, no worker state. Losses are means over rows, so the mean of the ranks' gradients
-is the gradient of the whole batch, and the ranks' weights stay equal bit for bit.
+is the gradient of the whole batch, if BatchNorm sees the whole batch, too (`sync_batch_norm`). The
+ranks' weights stay equal bit for bit either way.
 
 Why not ``DistributedDataParallel``? It averages gradients by hooks that fire in ``backward``, and
 expects one forward pass before each. Here D runs twice before its step (real, generated) and once
@@ -119,7 +120,7 @@ def join() -> Iterator[Ranks]:
 class SyncedBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm whose statistics are those of all ranks' rows, with gradients through them.
 
-    On one process it is ``nn.BatchNorm2d``. ``nn.SyncBatchNorm`` does the same on CUDA alone;
+    On one process it is ``nn.BatchNorm2d``. ``nn.SyncBatchNorm`` does the same on GPUs alone;
     this runs wherever ``torch.distributed`` does.
     """
 

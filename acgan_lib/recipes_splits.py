@@ -1,9 +1,21 @@
 """The split experiments of chapter 14: ``python -m acgan_lib.recipes_splits --seed S``.
 
-Each row of ``data/results/splits.json`` is one generator of all classes, or of the first few. All
-rows of one data set see the same number of images in all, whatever the number of members; the
-rows ``steps-K`` are the paper's own design: one model of K classes with *all* the steps.
-Rows that are there already are not made again.
+Each row of ``data/results/splits.json`` is one generator of all classes, or of the first few; its
+name is the setting's, a hyphen, and what follows here. ``--data`` chooses the setting:
+
+- ``glyphs`` (the default): 26 letters, 1,820 steps of 25 images for all members of a row together.
+  ``alphabetical-M`` for M = 1, 2, 5, 13 and 26 members; ``alike-5``, ``unlike-5`` and ``random-5``,
+  other groupings; ``large-1``, one model with the weights of five members, and ``small-5``, five
+  members with the weights of one model; ``steps-5`` and ``steps-13``, the paper's own design: one
+  model of the first 5 or 13 letters with *all* the steps.
+- ``glyphs-long``: the same letters with four times the steps, 7,280; ``alphabetical-M`` for M = 1,
+  5, 13 and 26.
+- ``fashion``: FashionMNIST, 1,000 steps of 25 images; ``alphabetical-M`` for M = 1, 2, 5 and 10.
+
+So the rows of one setting all see the same number of images, whatever the number of members. Each
+row has judge accuracy, MS-SSIM and Frechet judge distance of 200 samples a class, and the seconds
+of the training. ``glyphs-real`` and ``fashion-real`` are real images under the same measures. Rows
+that are there already are not made again.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def alike(confusions: Tensor, members: int) -> Groups:
 
     Classes are joined step by step, the closest first (average linkage), and the tree's leaves
     are ordered so that neighbours are as close as the tree allows (Bar-Joseph et al. 2001). The
-    row of leaves is then cut into equal parts.
+    row of leaves is then cut into parts whose sizes differ by one at most.
 
     Args:
         confusions: float (K, K), as `judge_confusions` returns.
@@ -176,8 +176,8 @@ class SplitGenerator(ConditionalGenerator):
         """Draw images for class weights, float (n, K), each row within one member's classes.
 
         Raises:
-            ValueError: if a shape does not fit, or a row mixes classes of two members. No network
-                has learned what lies between those.
+            ValueError: if a shape does not fit, a row is all zero, or a row mixes classes of two
+                members. No network has learned what lies between those.
         """
         if z.ndim != 2 or weights.shape != (len(z), self.num_classes):
             raise ValueError(
@@ -289,7 +289,10 @@ class StackTask:
 
 
 def member_steps(groups: Sequence[Sequence[int]], total_steps: int) -> list[int]:
-    """Share ``total_steps`` out, so that each *class* gets the same number of images."""
+    """Share ``total_steps`` out, so that each *class* gets the same number of images.
+
+    Up to rounding, and each member gets one step at least.
+    """
     num_classes = sum(map(len, groups))
     return [max(1, round(total_steps * len(group) / num_classes)) for group in groups]
 
@@ -308,7 +311,7 @@ def train_members(
     together: bool = False,
     progress: bool = True,
 ) -> SplitGenerator:
-    """Train one AC-GAN a group and return them as one generator, in eval mode on the CPU.
+    """Train one AC-GAN a group and return them as one generator, frozen, in eval mode on the CPU.
 
     Args:
         data: real images of all classes; each member sees those of its group.
@@ -320,11 +323,13 @@ def train_members(
             second call goes on where the first was stopped; members that were ready are not
             trained again. On a cluster, a folder that all machines share.
         together: train members with as many classes each as one network (`acgan_lib.stacked`).
-            They learn the same up to rounding, and sooner; the engine sees one task a size.
+            A step is the same up to rounding, and quicker where layers are small. The engine sees
+            one task a size, whose checkpoint lies in a folder ``stack-...``.
         workers, address, gpus, progress: as in `acgan_lib.engine.run_tasks`.
 
     Raises:
-        TasksFailedError: if a member raised. The others are trained to their end before.
+        TasksFailedError: if a member raised, or its worker died too often. The others are trained
+            to their end before.
         ValueError: if the groups do not fit the data.
     """
     groups, config = check_groups(groups), config or TrainConfig()
