@@ -626,7 +626,7 @@ def glyphs(
 ) -> Glyphs:
     """Return capital letters drawn with open variable fonts: class = letter, style = typeface.
 
-    About 1,200 typefaces of 29 families to train on and 300 of 8 *other families* to test on, so
+    About 1,200 typefaces of 29 families to train on and 274 of 8 *other families* to test on, so
     that test styles are new. Ink is 255 on paper 0. Letter after letter, each in every typeface,
     in one order: row ``k * T + t`` is letter k in the split's typeface t, of T.
 

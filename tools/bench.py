@@ -83,11 +83,11 @@ def textbook(pair: Pair, data: LabelledImages) -> Step:
 
 def ours(
     pair: Pair, data: LabelledImages, without: str = "", *, precision: str = "auto",
-    compile: bool = False,
+    compile: bool = False, batch: int = N,
 ) -> Step:  # fmt: skip
     """The library's step; ``without`` names the one lever to take away."""
     precision = "fp32" if without == "bf16" else precision
-    config = train.TrainConfig(precision=precision, compile=compile)  # type: ignore[arg-type]
+    config = train.TrainConfig(batch, precision=precision, compile=compile)  # type: ignore[arg-type]
     G, D = pair[0].to(DEVICE), pair[1].to(DEVICE)
     state = train._State(G, D, config, steps=10**6)
     objective = objectives.acgan()
@@ -245,6 +245,20 @@ def gpu(rounds: int) -> None:
                 variants[name] = ours(make(), data, precision=precision, compile=compiled)
             variants[precision], work[precision] = convolution(dtype)
         report(title, in_turns(variants, rounds), operations(ours(make(), data)), work)
+        batches(make, data, rounds)
+
+
+def batches(make: Callable[[], Pair], data: LabelledImages, rounds: int) -> None:
+    """Print speed, peak memory and the hours to 50,000 steps against the size of a batch."""
+    steps = {f"{n}": ours(make(), data, batch=n) for n in (25, 100, 400, 1600)}
+    for n, each in in_turns(steps, rounds).items():
+        memory = ""
+        if DEVICE.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+            steps[n]()
+            memory = f"{torch.cuda.max_memory_allocated() / 2**30:7.2f} GiB, all batches' networks"
+        hours = 50_000 * each / 3600
+        print(f"  batch {n:>5} {int(n) / each:12,.0f} images/s {hours:8.2f} h to 50,000 {memory}")
 
 
 def acgan_pair() -> Pair:
