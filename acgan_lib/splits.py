@@ -278,11 +278,12 @@ class StackTask:
         def tell(progress: Progress) -> None:
             report(progress.step, progress.steps)
 
-        result = fit(
-            G.to(device), D.to(device), data, stacked.summed(objectives.acgan(), members),
-            steps=first.steps, config=stacked.stacked_config(first.config, members),
-            callbacks=[tell], run_dir=self.run_dir, latents=data.latents,
-        )  # fmt: skip
+        with torch.random.fork_rng(devices=[]):
+            result = fit(
+                G.to(device), D.to(device), data, stacked.summed(objectives.acgan(), members),
+                steps=first.steps, config=stacked.stacked_config(first.config, members),
+                callbacks=[tell], run_dir=self.run_dir, latents=data.latents,
+            )  # fmt: skip
         whole = result.G_ema
         assert isinstance(whole, stacked.StackedGenerator)
         return stacked.unstack(whole.whole.cpu(), members)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT)]  # the tests use the tools and hubconf as modules
@@ -29,3 +31,12 @@ def tracked() -> list[Path]:
         text=True,
     ).stdout
     return [Path(name) for name in sorted(set(listed.split("\0"))) if (ROOT / name).is_file()]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums in one order, whatever the machine, as the processes that a test starts have it too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

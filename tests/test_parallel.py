@@ -23,15 +23,10 @@ from acgan_lib import parallel
 from acgan_lib.parallel import ALONE, Ranks
 
 HERE = Path(__file__).parent
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="gloo and SIGKILL, as on Linux and macOS")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = [
+    pytest.mark.skipif(os.name == "nt", reason="gloo and SIGKILL, as on Linux and macOS"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 
 def torchrun(task: str, folder: Path, *more: str) -> None:

@@ -42,14 +42,7 @@ from acgan_lib.train import (
     frozen,
 )
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    """Sums in one order, whatever the machine, as the killed run's process has it too."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def config(**changes: Any) -> TrainConfig:
