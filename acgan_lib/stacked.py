@@ -218,6 +218,11 @@ class StackedImages:
         return self.parts[0].num_classes
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of all members' classes, one member after the other."""
+        return tuple(name for part in self.parts for name in part.class_names)
+
+    @property
     def channels(self) -> int:
         """C of the images."""
         return self.parts[0].channels

@@ -41,6 +41,10 @@ class Images(Protocol):
         """K, the number of classes."""
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes; a run goes on only with the same ones."""
+
+    @property
     def channels(self) -> int:
         """C of the images."""
 
@@ -212,7 +216,7 @@ def fit(
     sizes = " and ".join(f"{sum(p.numel() for p in m.parameters()):,}" for m in (G, D))
     identity = (
         f"{_settings(objective)}, networks of {sizes} weights, {steps} steps, "
-        f"{len(data)} images, {_identity(config)}"
+        f"{len(data)} images of {', '.join(data.class_names)}, {_identity(config)}"
     )
     found = checkpoint is not None and checkpoint.exists()
     saved = ranks.from_first(_read(checkpoint, identity) if found and checkpoint else None)
