@@ -37,7 +37,7 @@ lint: .venv ## ruff, mypy in strict mode on the library; tsc and eslint on the p
 	$(PY) -m mypy
 	$(PY) tools/lint_js.py
 
-front: .venv ## give the chapters' stored widgets the present acgan_lib/front, without running them
+front: .venv ## give the chapters' stored widgets the present acgan_lib/widgets/front, without running them
 	$(PY) tools/execute.py --front
 
 lab: .venv ## open the chapters in JupyterLab, with live sliders
@@ -53,13 +53,13 @@ bench: .venv ## images a second of a training step, each lever against the textb
 	$(PY) tools/bench.py
 
 train-%: .venv ## train a shipped checkpoint again, for example make train-acgan_fashion
-	$(PY) -m acgan_lib.recipes $*
+	$(PY) -m acgan_lib.experiments.ch06_fashion $*
 
 train-acgan-cifar10: .venv ## the paper's CIFAR-10 model, 50,000 steps: for a GPU (ARGS=--download)
-	$(PY) -m acgan_lib.paper cifar10 $(ARGS)
+	$(PY) -m acgan_lib.experiments.ch17_paper cifar10 $(ARGS)
 
 train-acgan-imagenet: .venv ## ten of ImageNet's classes at 128x128 (SPLIT=0..99, ARGS="--folder DIR")
-	$(PY) -m acgan_lib.paper imagenet --split $(or $(SPLIT),0) $(ARGS)
+	$(PY) -m acgan_lib.experiments.ch17_paper imagenet --split $(or $(SPLIT),0) $(ARGS)
 
 slug: ## change the repository's public address everywhere: SLUG=owner/name
 	@$(PYTHON) tools/slug.py $(SLUG)

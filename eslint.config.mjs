@@ -6,7 +6,7 @@ export default [
   { ignores: ["_build/", ".venv/", "node_modules/", "book/_static/vendor*/"] },
   js.configs.recommended,
   {
-    files: ["acgan_lib/front/*.js"],
+    files: ["acgan_lib/widgets/front/*.js"],
     languageOptions: { globals: globals.browser },
     rules: {
       eqeqeq: ["error", "always", { null: "ignore" }],

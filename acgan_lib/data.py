@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from acgan_lib._paths import data_dir
+from acgan_lib._files import data_dir
 
 Split = Literal["train", "test"]
 UNLABELLED = -1  # in a label's place where it is hidden; see PartlyLabelled

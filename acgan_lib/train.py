@@ -29,12 +29,12 @@ from tqdm.auto import tqdm
 
 from acgan_lib.nets import ConditionalGenerator
 from acgan_lib.objectives import Batch, Objective, Terms
-from acgan_lib.parallel import ALONE, Ranks
 from acgan_lib.runtime import supports_bf16
+from acgan_lib.scale.ranks import ALONE, Ranks
 
 
 class Images(Protocol):
-    """What the loop asks of its data: `data.LabelledImages`, or a stream (`acgan_lib.stream`)."""
+    """What the loop asks of its data: `data.LabelledImages`, or a stream."""
 
     @property
     def num_classes(self) -> int:
@@ -69,7 +69,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train. The defaults suit the fast 32x32 networks; see also :mod:`acgan_lib.recipes`.
+    """How to train. The defaults suit the fast 32x32 networks.
 
     Attributes:
         batch_size: real images a step, and as many generated ones.
@@ -193,7 +193,7 @@ def fit(
         config: see :class:`TrainConfig`.
         callbacks: called in order after each step.
         run_dir: where ``last.pt`` is kept. If it is there already, the run goes on from it.
-        ranks: the processes that share each batch (:mod:`acgan_lib.parallel`); all call `fit`
+        ranks: the processes that share each batch (:mod:`acgan_lib.scale.ranks`); all call `fit`
             alike, and start from rank 0's weights. Rank 0 alone writes, and calls back.
         latents: how z and the labels are drawn; :func:`draw_latents` if None.
 

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
-from acgan_lib._paths import data_dir
+from acgan_lib._files import data_dir
 
 MAX_BYTES = 3_000_000
 # The only classes that a manifest can name, and the modules they are in.
@@ -33,7 +33,7 @@ _CLASSES = {
     "Generator64": "acgan_lib.nets",
     "Discriminator": "acgan_lib.nets",
     "Judge": "acgan_lib.judge",
-    "SplitGenerator": "acgan_lib.splits",
+    "SplitGenerator": "acgan_lib.scale.splits",
 }
 # What a manifest must have for its network to be loaded.
 _NEEDED = frozenset(("name", "class", "kwargs", "sha256", "bytes"))

@@ -216,7 +216,8 @@ def browser() -> None:
     """Time a slider's move on a built page: z, the shipped G in wasm on one thread, the canvas."""
     from engine_page import engine_page, frame_times
 
-    from acgan_lib import export, widgets, zoo
+    from acgan_lib import widgets, zoo
+    from acgan_lib.widgets import export
 
     models = Path(__file__).resolve().parents[1] / "book" / "_static" / "models"
     export.export_all(models)

@@ -74,7 +74,7 @@ def execute(path: Path) -> float:
 def refresh(path: Path) -> int:
     """Give a chapter's stored widgets the library's present scripts and styles, running nothing.
 
-    Enough when only ``acgan_lib/front/`` changed. Returns how many texts were replaced.
+    Enough when only ``acgan_lib/widgets/front/`` changed. Returns how many texts were replaced.
     """
     notebook = nbformat.read(path, as_version=4)
     count = 0

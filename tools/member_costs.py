@@ -16,11 +16,13 @@ from typing import Any
 
 import torch
 
-from acgan_lib import engine, nets, objectives, recipes, runtime, splits, stacked, train
+from acgan_lib import nets, objectives, runtime, train
 from acgan_lib.data import LETTERS, LabelledImages
+from acgan_lib.experiments import ch06_fashion
+from acgan_lib.scale import engine, splits, stacked
 from acgan_lib.train import TrainConfig
 
-RESULTS = recipes.RESULTS.with_name("members.json")
+RESULTS = ch06_fashion.RESULTS.with_name("members.json")
 DEVICE = runtime.pick_device()
 MEMBERS = 13
 SHAPES = ((16, 4), (16, 25), (16, 100), (4, 25))  # width, and a member's batch

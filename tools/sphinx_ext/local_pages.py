@@ -47,7 +47,7 @@ def drop_repeated_scripts(
 def export_models(app: Sphinx) -> None:
     """Write the generators that the pages run: some seconds each, unless they are there."""
     if app.builder.format == "html":
-        from acgan_lib.export import export_all
+        from acgan_lib.widgets.export import export_all
 
         export_all(Path(app.srcdir) / "book" / "_static" / "models")
 

@@ -1,0 +1,273 @@
+"""What was proposed against cycles and collapse: each a small part that fits into the same game.
+
+Four of the five are from Salimans et al. 2016, "Improved Techniques for Training GANs"; spectral
+normalisation is from Miyato et al. 2018. Chapter 3 measures them on points in the plane:
+``python -m acgan_lib.experiments.ch03_remedies`` repeats that measurement and keeps it in
+``data/results/stabilise.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from acgan_lib import toy
+from acgan_lib._files import data_dir
+from acgan_lib.losses import d_source_fake, d_source_real
+from acgan_lib.objectives import Batch, Objective, Terms, gan
+
+RESULTS = data_dir() / "results" / "stabilise.json"
+SEEDS, STEPS = 5, 1_000
+
+
+def feature_distance(real: Tensor, fake: Tensor) -> Tensor:
+    """Return the squared distance of the mean features of two batches (section 3.1).
+
+    Args:
+        real, fake: float (n, w) and (m, w), features that D computes.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+    """
+    if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
+        raise ValueError(f"need (n, w) and (m, w), got {tuple(real.shape)} and {tuple(fake.shape)}")
+    return (real.mean(0) - fake.mean(0)).square().sum()
+
+
+def feature_matching() -> Objective:
+    """GAN whose G matches the mean of D's features on real data; D plays as before.
+
+    D needs a method ``features``. G's step compares with the real batch that D saw last.
+    """
+    plain = gan()
+    last: list[Tensor] = []
+
+    def d_loss(D: nn.Module, real: Batch, fake: Batch) -> Terms:
+        last[:] = [real.images]
+        return plain.d_loss(D, real, fake)
+
+    def g_loss(D: nn.Module, fake: Batch) -> Terms:
+        assert callable(D.features)
+        on_real, on_fake = D.features(last[0]), D.features(fake.images)
+        return {"g_features": feature_distance(on_real, on_fake)}
+
+    return Objective("feature matching", d_loss, g_loss)
+
+
+class MinibatchDiscrimination(nn.Module):
+    """Tell D how close each sample is to the others of its batch (section 3.2).
+
+    Each row of features, (n, features), is multiplied by a learned tensor into ``kernels`` rows of
+    ``kernel_dim`` numbers, M_i. To the features the layer appends, for each kernel b,
+    o_b(x_i) = sum over j of exp(-||M_ib - M_jb||_1): (n, features + kernels). The sum includes
+    j = i and grows with n, so batches of one size belong together. Real and generated samples go
+    through in batches of their own.
+    """
+
+    def __init__(self, features: int, kernels: int = 8, kernel_dim: int = 4) -> None:
+        super().__init__()
+        self.T = nn.Parameter(torch.randn(features, kernels, kernel_dim) / features**0.5)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Return the features with the closeness appended, float (n, features + kernels).
+
+        Raises:
+            ValueError: if ``h`` is not (n, features).
+        """
+        if h.ndim != 2 or h.shape[1] != len(self.T):
+            raise ValueError(f"h must have shape (n, {len(self.T)}), got {tuple(h.shape)}")
+        M = torch.einsum("nf,fbc->bnc", h, self.T)
+        closeness = torch.exp(-torch.cdist(M, M, p=1.0)).sum(2)
+        return torch.cat([h, closeness.T], dim=1)
+
+
+class HistoricalAverage:
+    """The mean of a module's past parameters, and the squared distance to it (section 3.3).
+
+    The penalty ||theta - (1/t) sum_i theta_i||^2 pulls the *parameters* back to where they were
+    on average. Gradients are not averaged.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.parameters = list(module.parameters())
+        self.mean = [torch.zeros_like(p) for p in self.parameters]
+        self.count = 0
+
+    def penalty(self) -> Tensor:
+        """Take the present parameters into the mean, then return the distance, a scalar."""
+        self.count += 1
+        for mean, p in zip(self.mean, self.parameters, strict=True):
+            mean += (p.detach() - mean) / self.count
+        pairs = zip(self.parameters, self.mean, strict=True)
+        return torch.stack([(p - mean).square().sum() for p, mean in pairs]).sum()
+
+
+def historical_averaging(G: nn.Module, D: nn.Module, weight: float = 1.0) -> Objective:
+    """GAN where each player's loss holds ``weight`` times its distance from its own past.
+
+    The averages begin with the first step, so make a new objective for each training of G and D.
+    """
+    plain, past_g, past_d = gan(), HistoricalAverage(G), HistoricalAverage(D)
+
+    def d_loss(D: nn.Module, real: Batch, fake: Batch) -> Terms:
+        return {**plain.d_loss(D, real, fake), "d_history": weight * past_d.penalty()}
+
+    def g_loss(D: nn.Module, fake: Batch) -> Terms:
+        return {**plain.g_loss(D, fake), "g_history": weight * past_g.penalty()}
+
+    return Objective("historical averaging", d_loss, g_loss)
+
+
+def d_source_real_smoothed(real_logit: Tensor, target: float = 0.9) -> Tensor:
+    """Return the cross-entropy of D on real data with the label ``target`` for 1 (section 3.4).
+
+    That is -E[target log P(S = real | X) + (1 - target) log P(S = fake | X)]; target 1 gives
+    ``d_source_real``. Labels of generated samples stay 0, hence "one-sided".
+
+    Args:
+        real_logit: float (n,), D's source logits for real data.
+        target: in (0, 1].
+
+    Raises:
+        ValueError: if the target is outside, or the logits are not (n,).
+    """
+    if not 0 < target <= 1:
+        raise ValueError(f"target must be in (0, 1], got {target}")
+    return target * d_source_real(real_logit) + (1 - target) * d_source_fake(real_logit)
+
+
+def label_smoothing(target: float = 0.9) -> Objective:
+    """GAN whose D is asked to be sure of real data up to ``target`` only."""
+
+    def d_loss(D: nn.Module, real: Batch, fake: Batch) -> Terms:
+        return {
+            "d_source_real": d_source_real_smoothed(D(real.images).source_logit, target),
+            "d_source_fake": d_source_fake(D(fake.images).source_logit),
+        }
+
+    return Objective("one-sided label smoothing", d_loss, gan().g_loss)
+
+
+def spectral(module: nn.Module) -> nn.Module:
+    """Divide the weight of each linear and convolutional layer by its largest singular value.
+
+    Changes ``module`` in place and returns it. The value is estimated by one power iteration at
+    each forward pass in training (Miyato et al. 2018, algorithm 1; PyTorch's parametrisation).
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            spectral_norm(layer)
+    return module
+
+
+def forward_kl() -> Objective:
+    """f-GAN with the forward KL divergence (Nowozin et al. 2016, table 6): no stabiliser at all.
+
+    D's output is T(x) and maximises E_real[T] - E_fake[exp(T - 1)], at best KL(p_data || p_g).
+    G minimises the same.
+    """
+
+    def d_loss(D: nn.Module, real: Batch, fake: Batch) -> Terms:
+        return {
+            "d_real": -D(real.images).source_logit.mean(),
+            "d_fake": torch.exp(D(fake.images).source_logit - 1).mean(),
+        }
+
+    def g_loss(D: nn.Module, fake: Batch) -> Terms:
+        return {"g_fake": -torch.exp(D(fake.images).source_logit - 1).mean()}
+
+    return Objective("f-GAN, forward KL", d_loss, g_loss)
+
+
+EQUAL: dict[str, Any] = {"lr_g": 1e-3, "lr_d": 1e-3, "betas": (0.5, 0.999)}
+GAMES: dict[str, tuple[Callable[[], toy.Mixture], dict[str, Any]]] = {
+    "ring, slow D": (toy.ring, {**EQUAL, "lr_d": 1e-4}),
+    "ring, momentum": (toy.ring, {**EQUAL, "betas": (0.9, 0.999)}),
+    "grid, slow D": (lambda: toy.grid(side=3), {**EQUAL, "lr_d": 1e-4}),
+}
+METHODS = {
+    "plain": "nothing",
+    "features": "feature matching",
+    "minibatch": "minibatch discrimination",
+    "history": "historical averaging",
+    "smoothing": "one-sided label smoothing",
+    "spectral": "spectral normalisation of D",
+    "forward_kl": "forward KL (f-GAN)",
+    "healthy": "nothing; equal rates, beta_1 = 0.5",
+}
+
+
+def players(method: str, seed: int) -> tuple[toy.PointGenerator, nn.Module, Objective]:
+    """Return G, D and the objective of a method; for one seed, G starts from the same weights.
+
+    Raises:
+        ValueError: if the method is none of METHODS.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    torch.manual_seed(seed)
+    G, D = toy.PointGenerator(), toy.PointDiscriminator()
+    width = D.to_logit.in_features
+    if method == "minibatch":
+        layer = MinibatchDiscrimination(width)
+        D.add_module("to_logit", nn.Sequential(layer, nn.Linear(width + layer.T.shape[1], 1)))
+    elif method == "spectral":
+        spectral(D)
+    objectives = {
+        "features": feature_matching,
+        "history": lambda: historical_averaging(G, D),
+        "smoothing": label_smoothing,
+        "forward_kl": forward_kl,
+    }
+    return G, D, objectives.get(method, gan)()
+
+
+def measure(game: str, method: str, seed: int, steps: int = STEPS) -> dict[str, Any]:
+    """Play one of GAMES with one of METHODS and return the row: the last G's coverage.
+
+    The games fail without a remedy: D learns ten times more slowly than G, or Adam's beta_1 is
+    0.9. "healthy" plays them without that flaw. 2,500 samples are judged, as by Srivastava et
+    al. 2017.
+    """
+    make, settings = GAMES[game]
+    mixture = make()
+    G, D, objective = players(method, seed)
+    settings = EQUAL if method == "healthy" else settings
+    toy.play(G, D, mixture, objective, steps=steps, batch_size=128, seed=seed, **settings)
+    z = torch.randn(2_500, G.latent_dim, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        covered = toy.coverage(mixture, G(z))._asdict()
+    return {"game": game, "method": method, "seed": seed, "steps": steps, **covered}
+
+
+def stored() -> list[dict[str, Any]]:
+    """Return the rows that were measured: for each game and method, each of the seeds."""
+    rows: list[dict[str, Any]] = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return rows
+
+
+def main() -> None:
+    """Measure every method with every seed and keep the rows, from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m acgan_lib.experiments.ch03_remedies", description=__doc__
+    )
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    arguments = parser.parse_args()
+    rows = []
+    for game in GAMES:
+        for method in METHODS:
+            for seed in range(arguments.seeds):
+                rows.append(measure(game, method, seed, arguments.steps))
+                print(rows[-1], flush=True)
+    RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""What ties z's meaning across classes? Two remedies for AC-GAN and how they are measured.
+
+``python -m acgan_lib.experiments.ch13_swaps train --seed S`` trains AC-GAN and both remedies on ten
+letters at 32 px, and ``python -m acgan_lib.experiments.ch13_swaps grids`` measures the trainings of
+`recipes_glyphs` that lie in the zoo or in ``runs/``. Chapter 13 reads what they recorded,
+``data/results/swaps.json``.
+
+Nothing in AC-GAN's objective compares two images of one z (`rewired` makes that exact). The first
+remedy, `legible`, lets D read some of z off each image, as InfoGAN does. The second, `Pairs`,
+shows D two letters at a time, of one typeface or of one z.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from acgan_lib import metrics, zoo
+from acgan_lib.data import LETTERS, Glyphs, LabelledImages, glyphs
+from acgan_lib.experiments.ch06_fashion import RESULTS, record
+from acgan_lib.experiments.ch09_glyphs import TEN, Size, model_name, swap_grid
+from acgan_lib.experiments.ch13_style import STYLE
+from acgan_lib.judge import Judge
+from acgan_lib.losses import class_loss, code_loss, d_source_fake, d_source_real, g_source
+from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator, Generator64
+from acgan_lib.objectives import Batch, Objective, Terms, acgan, first_codes
+from acgan_lib.runtime import pick_device, seed_everything
+from acgan_lib.train import TrainConfig, fit
+
+SWAP_RESULTS = RESULTS.with_name("swaps.json")
+STEPS, WIDTH, CODES = 1_000, 16, 5  # small and short: nine trainings in ten minutes of one core
+
+
+class Rewired(ConditionalGenerator):
+    """G with another z for each class: under class k it draws ``G(z @ turns[k], k)``.
+
+    With orthogonal matrices ``turns``, float (K, d, d), ``z @ turns[k]`` is as normal as z, so
+    that every class has the images that it had. Only which of them share a z has changed.
+    """
+
+    def __init__(self, G: ConditionalGenerator, turns: Tensor) -> None:
+        super().__init__(G.latent_dim, G.num_classes, G.channels, G.image_size)
+        if turns.shape != (G.num_classes, G.latent_dim, G.latent_dim):
+            need = (G.num_classes, G.latent_dim, G.latent_dim)
+            raise ValueError(f"turns must have shape {need}, got {tuple(turns.shape)}")
+        self.G = G
+        self.register_buffer("turns", turns)
+
+    def draw(self, code: Tensor) -> Tensor:
+        """Turn z by its class's matrix (for mixed classes: by the mixed one), then draw."""
+        z, weights = code[:, : self.latent_dim], code[:, self.latent_dim :]
+        turns = torch.einsum("nk,kde->nde", weights, self.turns)
+        turned = torch.einsum("nd,nde->ne", z, turns)
+        return self.G.draw(torch.cat([turned, weights], dim=1))
+
+
+def legible(*, codes: int = CODES, code_weight: float = 0.1) -> Objective:
+    """AC-GAN whose D also reads z's first coordinates off each image, whatever its class.
+
+    The code term is InfoGAN's (:func:`acgan_lib.objectives.infogan`); D needs a code head.
+    """
+
+    def d_loss(D: nn.Module, real: Batch, fake: Batch) -> Terms:
+        on_real, on_fake = D(real.images), D(fake.images)
+        return {
+            "d_source_real": d_source_real(on_real.source_logit),
+            "d_source_fake": d_source_fake(on_fake.source_logit),
+            "d_class_real": class_loss(on_real.class_logits, real.labels),
+            "d_class_fake": class_loss(on_fake.class_logits, fake.labels),
+            "d_code_fake": code_weight * code_loss(on_fake.code, first_codes(fake, codes)),
+        }
+
+    def g_loss(D: nn.Module, fake: Batch) -> Terms:
+        on_fake = D(fake.images)
+        return {
+            "g_source": g_source(on_fake.source_logit),
+            "g_class": class_loss(on_fake.class_logits, fake.labels),
+            "g_code": code_weight * code_loss(on_fake.code, first_codes(fake, codes)),
+        }
+
+    return Objective(f"legible[{codes}]", d_loss, g_loss)
+
+
+class Pairs(ConditionalGenerator):
+    """Two classes from one z: the one asked for and the next (after the last: the first).
+
+    The two images are the channels of one. A D that sees both can object when they do not go
+    together, as in the paired GANs of Donahue et al. 2018 (arXiv 1705.07904).
+    """
+
+    def __init__(self, G: ConditionalGenerator) -> None:
+        super().__init__(G.latent_dim, G.num_classes, 2 * G.channels, G.image_size)
+        self.G = G
+
+    def draw(self, code: Tensor) -> Tensor:
+        """Turn codes, float (n, latent_dim + num_classes), into images (n, 2 C, H, W)."""
+        z, weights = code[:, : self.latent_dim], code[:, self.latent_dim :]
+        following = torch.cat([z, weights.roll(1, dims=1)], dim=1)
+        return torch.cat(self.G.draw(torch.cat([code, following])).chunk(2), dim=1)
+
+
+def real_pairs(data: Glyphs) -> LabelledImages:
+    """Return each letter beside the next letter of its typeface, in two channels: (N, 2, H, W).
+
+    Raises:
+        ValueError: if the rows are not in the order of :func:`acgan_lib.data.glyphs`.
+    """
+    following = torch.arange(len(data)).roll(-len(data) // data.num_classes)
+    if not torch.equal(data.typeface, data.typeface[following]):
+        raise ValueError("data must hold every letter in every typeface, letter after letter")
+    both = torch.cat([data.images, data.images[following]], dim=1)
+    return LabelledImages(both, data.labels, data.class_names, f"{data.source}, in pairs")
+
+
+def train_one(kind: str, seed: int, steps: int = STEPS, width: int = WIDTH) -> Generator:
+    """Train "acgan", "legible" or "pairs" on ten letters at 32 px; return the averaged G.
+
+    Raises:
+        ValueError: if ``kind`` is none of the three.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+    seed_everything(seed)
+    data, G = glyphs("train", TEN, 32), Generator(num_classes=len(TEN), width=width)
+    pairs = kind == "pairs"
+    D = Discriminator(
+        2 if pairs else 1, width, class_head=len(TEN), code_head=CODES * (kind == "legible")
+    )
+    config = TrainConfig(
+        seed=seed, batch_size=50, lr_g=1e-3, lr_d=1e-3, ema=0.99, progress=steps >= STEPS
+    )
+    result = fit(
+        (Pairs(G) if pairs else G).to(pick_device()), D.to(pick_device()),
+        real_pairs(data) if pairs else data, KINDS[kind](), steps=steps, config=config,
+    )  # fmt: skip
+    drawn = result.G_ema.G if isinstance(result.G_ema, Pairs) else result.G_ema
+    assert isinstance(drawn, Generator)
+    return drawn.cpu().eval()
+
+
+KINDS: dict[str, Callable[[], Objective]] = {"acgan": acgan, "legible": legible, "pairs": acgan}
+
+
+def agreement(values: Tensor) -> list[float]:
+    """Return for each class its correlation with the mean of the other classes, over rows.
+
+    Near 1 where a class follows the others over a class-swap grid, float (n, K), near 0 where it
+    goes its own way, negative where it goes against them.
+
+    Raises:
+        ValueError: unless there are 2 rows and 2 classes, and each class varies.
+    """
+    v = values.double()
+    if v.ndim != 2 or min(v.shape) < 2 or bool((v.std(0) == 0).any()):
+        raise ValueError(f"need 2 rows and 2 columns at least, each varying: {v.shape}")
+    others = (v.sum(1, keepdim=True) - v) / (v.shape[1] - 1)
+    a, b = v - v.mean(0), others - others.mean(0)
+    together: list[float] = ((a * b).sum(0) / (a.norm(dim=0) * b.norm(dim=0))).tolist()
+    return together
+
+
+def consistency(grid: dict[str, Tensor]) -> dict[str, Any]:
+    """Return for each factor of a class-swap grid the share kept and each class's agreement."""
+    found: dict[str, Any] = {}
+    for factor, values in grid.items():
+        found[f"kept_{factor}"] = metrics.swap_consistency(values).kept
+        found[f"agreement_{factor}"] = [round(value, 4) for value in agreement(values)]
+    return found
+
+
+def measure(G: Generator, seed: int) -> dict[str, Any]:
+    """Measure a G of ten letters at 32 px: accuracy, diversity, distance, and consistency."""
+    judge, test = zoo.load("judge_glyphs32"), glyphs("test", TEN, 32)
+    assert isinstance(judge, Judge)
+    x, y = metrics.sample(G, 300, seed=seed)
+    return {
+        "judge_accuracy": metrics.judge_accuracy(judge, x, y),
+        "ms_ssim": metrics.ms_ssim_mean(metrics.ms_ssim_diversity(x, y, pairs=100)),
+        "frechet_judge_distance": metrics.frechet_judge_distance(
+            judge, x, test.normalised(), y_a=y, y_b=test.labels
+        ),
+        **consistency(swap_grid(G, 32, seed)),
+    }
+
+
+def train(seed: int, kinds: Sequence[str] = tuple(KINDS), steps: int = STEPS) -> None:
+    """Train and record each kind for one seed."""
+    for kind in kinds:
+        row = {"model": kind, "seed": seed, "steps": steps}
+        measured = measure(train_one(kind, seed, steps), seed)
+        print(f"{kind}, seed {seed}: {measured['judge_accuracy']}, {measured['agreement_serif']}")
+        if steps == STEPS:
+            record({**row, **measured}, SWAP_RESULTS)
+
+
+def grids() -> None:
+    """Record the consistency of real typefaces and of each trained glyph model that is there."""
+    models: tuple[tuple[str, Size], ...] = ((TEN, 32), (TEN, 64), (LETTERS, 32))
+    for letters, size in models:
+        name = model_name(letters, size)
+        for seed in range(3):
+            G = trained(letters, size, seed)
+            if G is not None:
+                row = {"model": name, "seed": seed, "steps": 4_000}
+                record({**row, **consistency(swap_grid(G, size, seed))}, SWAP_RESULTS)
+        style, test = zoo.load(f"style_glyphs{size}"), glyphs("test", letters, size)
+        read = metrics.in_batches(style, style, test.normalised())
+        read = read.view(len(letters), -1, len(STYLE)).transpose(0, 1)
+        row = {"model": name.replace("acgan", "real"), "seed": 0, "steps": 0}
+        real = dict(zip(STYLE, read.unbind(2), strict=True))
+        record({**row, **consistency(real)}, SWAP_RESULTS)
+
+
+def trained(letters: str, size: Size, seed: int) -> ConditionalGenerator | None:
+    """Return a glyph generator: seed 0 from the zoo, another from ``runs/``, if it is there."""
+    name = model_name(letters, size)
+    if seed == 0:
+        shipped = zoo.load(name)
+        assert isinstance(shipped, ConditionalGenerator)
+        return shipped
+    path = Path("runs") / f"{name}-{seed}" / "last.pt"
+    if not path.is_file():
+        return None
+    kept = torch.load(path, map_location="cpu", weights_only=True)
+    if kept["step"] < 4_000:
+        return None
+    G = (Generator if size == 32 else Generator64)(num_classes=len(letters))
+    G.load_state_dict(kept["G_ema"])
+    return G.eval()
+
+
+def main() -> None:
+    """Train one seed, or measure what is trained."""
+    parser = argparse.ArgumentParser(
+        prog="python -m acgan_lib.experiments.ch13_swaps", description=__doc__
+    )
+    parser.add_argument("what", choices=["train", "grids"])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
+    parser.add_argument("--steps", type=int, default=STEPS, help="fewer, to try it out")
+    arguments = parser.parse_args()
+    if arguments.what == "grids":
+        grids()
+    else:
+        train(arguments.seed, arguments.kinds, arguments.steps)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""The paper's models at their full size: ``make train-acgan-cifar10``, ``train-acgan-imagenet``.
+
+Networks and settings are those of the appendix of Odena et al. 2017 (tables 1 and 2): Adam with
+learning rate 2e-4 and beta1 0.5, batches of 100, 50,000 iterations. On a CPU core one such
+training takes days (chapter 17 counts them); the commands are for a machine with a GPU.
+
+``python -m acgan_lib.experiments.ch17_paper cifar10 --grid`` trains the 27 settings among which the
+paper chose.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from acgan_lib import objectives
+from acgan_lib.data import LabelledImages
+from acgan_lib.nets import PaperDiscriminator, PaperGenerator, cifar10_pair, imagenet_pair
+from acgan_lib.runtime import pick_device
+from acgan_lib.scale.engine import Report, run_tasks
+from acgan_lib.scale.streams import FolderStream
+from acgan_lib.train import Images, Progress, TrainConfig, fit
+
+Model = Literal["cifar10", "imagenet"]
+STEPS, BATCH = 50_000, 100
+CIFAR10_CLASSES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+
+
+class Setting(NamedTuple):
+    """A point of the paper's grid: learning rates of G and D, noise on D's activations."""
+
+    lr_g: float = 2e-4
+    lr_d: float = 2e-4
+    noise: float = 0.0
+
+
+GRID = tuple(
+    Setting(*point) for point in product((1e-4, 2e-4, 3e-4), (1e-4, 2e-4, 3e-4), (0.0, 0.1, 0.2))
+)
+
+
+def pair(model: Model, noise: float = 0.0) -> tuple[PaperGenerator, PaperDiscriminator]:
+    """Return the paper's G and D for CIFAR-10 or for ten classes of ImageNet."""
+    return {"cifar10": cifar10_pair, "imagenet": imagenet_pair}[model](noise)
+
+
+def cifar10(folder: str | Path, *, download: bool = False) -> LabelledImages:
+    """Return CIFAR-10's 50,000 training images (Krizhevsky 2009), uint8 (n, 3, 32, 32).
+
+    Args:
+        folder: holds ``cifar-10-batches-py``, or gets it.
+        download: fetch it through torchvision if it is not there (170 MB; torchvision compares
+            the checksum).
+
+    Raises:
+        FileNotFoundError: if it is not there, or is damaged, and `download` is False.
+    """
+    from torchvision.datasets import CIFAR10
+
+    try:
+        found = CIFAR10(str(folder), train=True, download=download)
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            f"folder has no complete cifar-10-batches-py: {Path(folder)}. Put it there, or ask "
+            "for the download (170 MB) with --download"
+        ) from error
+    images = torch.from_numpy(found.data).permute(0, 3, 1, 2).contiguous()
+    return LabelledImages(images, torch.tensor(found.targets), CIFAR10_CLASSES, "CIFAR-10 train")
+
+
+def imagenet_split(folder: str | Path, split: int) -> FolderStream:
+    """Return the ten classes of one of the paper's 100 models, streamed at 128x128.
+
+    The paper does not say which classes share a model; here they are taken in the order of the
+    folders' names. Larger images are cut to their central square and shrunk.
+
+    Args:
+        folder: ImageNet's training images, one folder for each of the 1,000 classes.
+        split: 0 to 99.
+
+    Raises:
+        FileNotFoundError: if `folder` is not a folder.
+        ValueError: if it has fewer than ``10 * split + 10`` class folders, or split is negative.
+    """
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f"folder must hold ImageNet's class folders, but {path} is no folder: name yours with "
+            "--folder"
+        )
+    names = sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    chosen = names[10 * split : 10 * split + 10] if split >= 0 else []
+    if len(chosen) < 10:
+        raise ValueError(f"split must lie in 0..{len(names) // 10 - 1} for {len(names)} classes")
+    return FolderStream(path, 128, 3, keep=chosen)
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a paper model, a task of `scale.engine`. It resumes in `run_dir`."""
+
+    model: Model
+    data: Images
+    setting: Setting
+    seed: int
+    steps: int
+    run_dir: Path | None
+    progress: bool = False
+
+    def __call__(self, report: Report) -> dict[str, Tensor]:
+        """Train and return the state of G_ema, on the CPU."""
+
+        def tell(now: Progress) -> None:
+            report(now.step, now.steps)
+
+        torch.manual_seed(self.seed)
+        G, D = pair(self.model, self.setting.noise)
+        config = TrainConfig(
+            batch_size=BATCH, lr_g=self.setting.lr_g, lr_d=self.setting.lr_d,
+            linear_decay=False, seed=self.seed, progress=self.progress,
+        )  # fmt: skip
+        device = pick_device()
+        result = fit(
+            G.to(device), D.to(device), self.data, objectives.acgan(), steps=self.steps,
+            config=config, callbacks=[tell], run_dir=self.run_dir,
+        )  # fmt: skip
+        return {key: value.cpu() for key, value in result.G_ema.state_dict().items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m acgan_lib.experiments.ch17_paper", description=__doc__
+    )
+    parser.add_argument("model", choices=("cifar10", "imagenet"))
+    parser.add_argument("--folder", type=Path, default=Path("downloads"), help="of the data")
+    parser.add_argument("--download", action="store_true", help="fetch CIFAR-10 if it is missing")
+    parser.add_argument("--split", type=int, default=0, help="of ImageNet: 0 to 99")
+    parser.add_argument(
+        "--grid", action="store_true", help="all 27 settings, not 2e-4 and no noise"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--workers", type=int, default=0, help="processes for --grid; 0: in turn")
+    parser.add_argument("--gpus", type=float, default=0, help="of a GPU, for each worker")
+    parser.add_argument("--out", type=Path, default=Path("runs/paper"))
+    a = parser.parse_args(arguments)
+    data: Images
+    if a.model == "cifar10":
+        data = cifar10(a.folder, download=a.download)
+    else:
+        data = imagenet_split(a.folder, a.split)
+    tasks = {}
+    for setting in GRID if a.grid else (Setting(),):
+        part = f"-{a.split}" if a.model == "imagenet" else ""
+        name = f"{a.model}{part}-{setting.lr_g:g}-{setting.lr_d:g}-{setting.noise:g}-{a.seed}"
+        run_dir = (a.out / name).resolve()
+        tasks[name] = Training(a.model, data, setting, a.seed, a.steps, run_dir, not a.grid)
+    states = run_tasks(tasks, workers=a.workers, gpus=a.gpus, progress=a.grid)
+    for name, state in states.items():
+        size = sum(value.numel() for value in state.values())
+        print(f"{name}: a generator of {size:,} numbers, in {a.out / name / 'last.pt'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""GANs whose game has another shape, one readable file each."""

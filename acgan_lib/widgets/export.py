@@ -1,0 +1,288 @@
+"""Generators as ONNX files, so that they run where Python does not: in the reader's browser.
+
+``python -m acgan_lib.widgets.export`` writes one file for each generator among the checkpoints,
+into ``book/_static/models``; `make book` does it before it builds the pages. A file takes z,
+float32 (n, latent_dim), and class *weights* w, float32 (n, K), so that classes can be mixed; it
+returns images, float32 (n, C, H, W) in [-1, 1], for any n.
+
+Needs ``pip install acgan-lib[export]``: onnx, onnxscript and onnxruntime.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import io
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from acgan_lib import zoo
+from acgan_lib.nets import ConditionalGenerator
+
+FORMAT = 1  # in every file's name: raise it when the same checkpoint gives another file
+OPSET = 18
+LIMIT = {False: 1e-5, True: 1 / 255}  # largest difference to torch in [-1, 1], by `half`
+
+
+class Export(NamedTuple):
+    """A written file: its size, and how far its pixels may be from torch's, in [-1, 1]."""
+
+    path: Path
+    bytes: int
+    difference: float
+
+
+def to_onnx(G: nn.Module, path: str | Path, *, half: bool = False) -> Export:
+    """Write a generator as ONNX and compare it with torch on random inputs.
+
+    Batch norms are folded: into the convolution before them where there is one, else into a
+    factor and an offset for each channel. With `half` the weights are stored as float16, which
+    halves the file; the arithmetic stays float32.
+
+    Args:
+        G: a module with ``from_weights(z, w)``, `latent_dim` and `num_classes`; it is left as it
+            is. Without classes, the file takes z alone.
+        path: of the file; replaced in one step, once the check has passed.
+        half: store weights as float16.
+
+    Raises:
+        TypeError: if G has no ``from_weights``, or uses what ONNX cannot express.
+        ValueError: if the file's pixels differ from torch's by more than 1e-5, or 1/255 with
+            `half`; or G draws something else than images.
+    """
+    if not callable(getattr(G, "from_weights", None)):
+        raise TypeError(
+            f"{type(G).__name__} has no from_weights(z, w): export takes class weights, so that "
+            "classes can be mixed. Subclass acgan_lib.nets.ConditionalGenerator"
+        )
+    inputs = random_inputs(G, 3)
+    with torch.no_grad():
+        expected = _eval_copy(G).from_weights(*inputs)
+    if expected.ndim != 4 or expected.shape[1] not in (1, 3):
+        raise ValueError(f"G must draw (n, 1 or 3, H, W), not {tuple(expected.shape)}")
+    content = _convert(_FromWeights(folded(G), int(G.num_classes)), inputs, half)  # type: ignore[arg-type]
+    difference = compare(G, content)
+    if not difference <= LIMIT[half]:
+        raise ValueError(f"the file's pixels differ from torch's by {difference:.1e}: not written")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+    return Export(path, len(content), difference)
+
+
+def random_inputs(G: nn.Module, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Return z (n, latent_dim) from N(0, 1) and class weights (n, K) that add up to 1."""
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.randn(n, int(G.latent_dim), generator=generator)  # type: ignore[arg-type]
+    w = torch.rand(n, int(G.num_classes), generator=generator)  # type: ignore[arg-type]
+    return z, w / w.sum(1, keepdim=True)
+
+
+def compare(G: nn.Module, content: bytes) -> float:
+    """Return the largest difference between an ONNX file's pixels and G's, at n = 1 and 7."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    names = [given.name for given in session.get_inputs()]
+    worst, still = 0.0, _eval_copy(G)
+    for n in (1, 7):
+        inputs = random_inputs(G, n, seed=n)
+        fed = {name: x.numpy() for name, x in zip(names, inputs, strict=False)}
+        (seen,) = session.run(None, fed)
+        with torch.no_grad():
+            gap = torch.from_numpy(seen) - still.from_weights(*inputs)
+        worst = max(worst, float(gap.abs().max()))
+    return worst
+
+
+def folded(G: nn.Module) -> nn.Module:
+    """Return a copy of G in eval mode, float32, on the CPU, without a batch norm in it."""
+    G = _eval_copy(G)
+    for module in list(G.modules()):
+        if isinstance(module, nn.Sequential):
+            _fold_into_convolutions(module)
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+                setattr(module, name, _Affine(*_scale_and_shift(child)))
+    return G
+
+
+def _eval_copy(G: nn.Module) -> Any:
+    return copy.deepcopy(G).cpu().float().eval().requires_grad_(False)
+
+
+def _fold_into_convolutions(layers: nn.Sequential) -> None:
+    """Fold each batch norm into the convolution before it, or before it and a pixel shuffle."""
+    for i, norm in enumerate(layers):
+        if not isinstance(norm, nn.BatchNorm2d):
+            continue
+        scale, shift = _scale_and_shift(norm)
+        before = layers[i - 1] if i else None
+        if isinstance(before, nn.PixelShuffle) and i > 1:
+            # The shuffle deals each map out from r * r neighbouring ones.
+            factor = before.upscale_factor**2
+            scale, shift = scale.repeat_interleave(factor), shift.repeat_interleave(factor)
+            before = layers[i - 2]
+        if not isinstance(before, nn.Conv2d | nn.ConvTranspose2d) or before.groups != 1:
+            continue
+        out = 1 if isinstance(before, nn.ConvTranspose2d) else 0  # the dimension of output maps
+        shape = [1, 1, 1, 1]
+        shape[out] = -1
+        before.weight = nn.Parameter(before.weight * scale.view(shape), requires_grad=False)
+        bias = 0 if before.bias is None else before.bias
+        before.bias = nn.Parameter(bias * scale + shift, requires_grad=False)
+        layers[i] = nn.Identity()
+
+
+def _scale_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    if norm.running_mean is None or norm.running_var is None:
+        raise TypeError("a batch norm without running statistics depends on its batch: no export")
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    scale = scale * (1 if norm.weight is None else norm.weight.double())
+    shift = (0 if norm.bias is None else norm.bias.double()) - norm.running_mean.double() * scale
+    return scale.float(), shift.float()
+
+
+class _Affine(nn.Module):
+    """A factor and an offset for each channel: a batch norm whose statistics are constants."""
+
+    def __init__(self, scale: Tensor, shift: Tensor) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(scale, requires_grad=False)
+        self.shift = nn.Parameter(shift, requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = [1, -1] + [1] * (x.ndim - 2)
+        return x * self.scale.view(shape) + self.shift.view(shape)
+
+
+class _FromWeights(nn.Module):
+    """A generator's ``from_weights`` as the call that is traced."""
+
+    def __init__(self, G: nn.Module, num_classes: int) -> None:
+        super().__init__()
+        self.G, self.num_classes = G, num_classes
+
+    def forward(self, z: Tensor, w: Tensor | None = None) -> Tensor:
+        weights = z.new_zeros(z.shape[0], 0) if w is None else w
+        if isinstance(self.G, ConditionalGenerator):  # its own checks ask for a number, not for n
+            return self.G.draw(torch.cat([z, weights], dim=1) if self.num_classes else z)
+        images: Tensor = self.G.from_weights(z, weights)  # type: ignore[operator]
+        return images
+
+
+def _convert(model: _FromWeights, inputs: tuple[Tensor, Tensor], half: bool) -> bytes:
+    """Trace a module with a free batch size and return the ONNX file's bytes."""
+    import onnx
+
+    given = inputs if model.num_classes else inputs[:1]
+    names = ["z", "w"][: len(given)]
+    batch = torch.export.Dim("n")
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter's own deprecations, not ours to mend
+            program = torch.onnx.export(
+                model,
+                given,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=names,
+                output_names=["images"],
+                dynamic_shapes=tuple({0: batch} for _ in given),
+                verbose=False,
+            )
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise TypeError(f"{type(model.G).__name__} cannot be written as ONNX: {reason}") from error
+    assert program is not None
+    proto = program.model_proto
+    if not proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
+        raise TypeError(
+            f"{type(model.G).__name__} takes the batch's size as a number, such as len(z), which "
+            "would fix it in the file: use z.shape[0], or shapes with -1"
+        )
+    proto.producer_name, proto.producer_version, proto.doc_string = "acgan_lib", "", ""
+    for node in proto.graph.node:
+        del node.metadata_props[:]  # the exporter notes stack traces, with this machine's paths
+        node.doc_string = ""
+    for value in (*proto.graph.value_info, *proto.graph.input, *proto.graph.output):
+        del value.metadata_props[:]
+    if half:
+        _store_as_half(proto)
+    onnx.checker.check_model(proto)
+    buffer = io.BytesIO()
+    onnx.save_model(proto, buffer)
+    return buffer.getvalue()
+
+
+def _store_as_half(proto: Any) -> None:
+    """Keep float32 matrices and kernels as float16, each with a cast back before its first use."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for tensor in proto.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2:
+            continue
+        values = numpy_helper.to_array(tensor)
+        name, tensor_name = tensor.name, f"{tensor.name}.half"
+        if not np.isfinite(values.astype(np.float16)).all():
+            raise ValueError(f"{name} has weights beyond float16's range (65504)")
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), tensor_name))
+        casts.append(helper.make_node("Cast", [tensor_name], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *proto.graph.node]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+
+
+def file_name(name: str, folder: Path | None = None) -> str:
+    """Return what a checkpoint's file is called: name, the weights' hash, the format's number."""
+    return f"{name}-{zoo.manifest(name, folder)['sha256'][:8]}-{FORMAT}.onnx"
+
+
+def generators(folder: Path | None = None) -> list[str]:
+    """Return the names of the checkpoints that are generators, sorted."""
+    kinds = ("Generator", "Generator64")
+    return [name for name in zoo.names(folder) if zoo.manifest(name, folder)["class"] in kinds]
+
+
+def export_all(target: Path, checkpoints: Path | None = None) -> list[Export]:
+    """Bring `target` up to date: a file for each generator, those that are there kept.
+
+    Returns the files written now. Files of checkpoints that have changed or gone are removed.
+    """
+    wanted = {file_name(name, checkpoints): name for name in generators(checkpoints)}
+    written = [
+        to_onnx(zoo.load(name, folder=checkpoints), target / file, half=True)
+        for file, name in wanted.items()
+        if not (target / file).is_file()
+    ]
+    for old in target.glob("*.onnx"):
+        if old.name not in wanted:
+            old.unlink()
+    return written
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Export every generator among the checkpoints."""
+    parser = argparse.ArgumentParser(prog="python -m acgan_lib.widgets.export", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("book", "_static", "models"))
+    for done in export_all(parser.parse_args(arguments).out):
+        gap = f"pixels within {done.difference:.1e} of torch"
+        print(f"{done.path.name}: {done.bytes:,} bytes, {gap}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The paper's models and commands; images that are streamed; letters in colour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from acgan_lib import colour
+from acgan_lib.data import image_folder
+from acgan_lib.experiments import ch17_paper
+from acgan_lib.scale.streams import FolderStream, ShardStream, write_shards
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve class folders of four small pictures each."""
+    top = tmp_path_factory.mktemp("pictures")
+    g = torch.Generator().manual_seed(0)
+    for k in range(12):
+        (top / f"n{k:02d}").mkdir()
+        for i in range(4):
+            pixels = torch.randint(0, 256, (40, 36, 3), generator=g, dtype=torch.uint8)
+            Image.fromarray(pixels.numpy()).save(top / f"n{k:02d}" / f"{i}.png")
+    return top
+
+
+def test_the_grid_has_the_papers_27_points() -> None:
+    assert len(set(ch17_paper.GRID)) == 27
+    assert {s.lr_g for s in ch17_paper.GRID} == {1e-4, 2e-4, 3e-4}
+    assert {s.lr_d for s in ch17_paper.GRID} == {1e-4, 2e-4, 3e-4}
+    assert {s.noise for s in ch17_paper.GRID} == {0, 0.1, 0.2}
+    assert ch17_paper.Setting() in ch17_paper.GRID
+
+
+def test_a_folder_stream_gives_the_batches_of_the_folder_in_memory(folder: Path) -> None:
+    stream, whole = FolderStream(folder, 32), image_folder(folder, 32, 3)
+    assert len(stream) == len(whole) == 48
+    for step in (0, 1, 7, 8):  # three epochs of six batches
+        for a, b in zip(stream.batch(step, 8, 3), whole.batch(step, 8, 3), strict=True):
+            assert torch.equal(a, b)
+    x, y = stream.batch(2, 8, 3)
+    part = stream.batch(2, 8, 3, slice(4, 8))
+    assert torch.equal(part[0], x[4:])
+    assert torch.equal(part[1], y[4:])
+
+
+def test_a_folder_stream_names_what_is_missing(folder: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no class folder dog"):
+        FolderStream(folder, keep=("n00", "dog"))
+    with pytest.raises(ValueError, match=r"batch_size must lie in 1\.\.48"):
+        FolderStream(folder).batch(0, 49, 0)
+
+
+def test_shards_hold_each_image_once_an_epoch_and_resume(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    whole = image_folder(folder, 32, 3)
+    shards = write_shards(whole, tmp_path / "shards", per_shard=10)
+    stream = ShardStream(shards, window=2)
+    assert len(stream) == 48
+    epoch = [stream.batch(step, 8, 5) for step in range(6)]
+    got = torch.cat([x for x, _ in epoch])
+    rounded = ((got + 1) * 127.5).round().to(torch.uint8).flatten(1)
+    assert sorted(map(bytes, rounded.numpy())) == sorted(
+        map(bytes, whole.images.flatten(1).numpy())
+    )
+    again = ShardStream(shards, window=2).batch(4, 8, 5)  # a resumed run asks for step 4 alone
+    assert torch.equal(again[0], epoch[4][0])
+    assert torch.equal(again[1], epoch[4][1])
+
+
+def test_a_split_of_imagenet_is_ten_folders_in_order(folder: Path, tmp_path: Path) -> None:
+    data = ch17_paper.imagenet_split(folder, 0)
+    assert data.class_names == tuple(f"n{k:02d}" for k in range(10))
+    assert data.batch(0, 2, 0)[0].shape == (2, 3, 128, 128)
+    with pytest.raises(ValueError, match=r"split must lie in 0\.\.0"):
+        ch17_paper.imagenet_split(folder, 1)
+    with pytest.raises(FileNotFoundError, match="name yours with --folder"):
+        ch17_paper.imagenet_split(tmp_path / "nothing", 0)
+
+
+def test_cifar10_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="--download"):
+        ch17_paper.cifar10(tmp_path)
+
+
+def test_a_paper_model_trains_from_the_command_line_and_goes_on(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(ch17_paper, "BATCH", 2)
+    command = ["imagenet", "--folder", str(folder), "--steps", "1", "--out", str(tmp_path)]
+    ch17_paper.main(command)
+    [run] = list(tmp_path.iterdir())
+    assert run.name == "imagenet-0-0.0002-0.0002-0-0"
+    assert (run / "last.pt").exists()
+    assert "a generator of" in capsys.readouterr().out
+
+
+def test_colour_glyphs_are_letters_that_can_be_read() -> None:
+    data = colour.colour_glyphs("test", "AB", 64, per_class=5, seed=1)
+    assert data.images.shape == (10, 3, 64, 64)
+    assert torch.bincount(data.labels).tolist() == [5, 5]
+    again = colour.colour_glyphs("test", "AB", 64, per_class=5, seed=1)
+    assert torch.equal(data.images, again.images)
+    grey = data.images.float().mean(1).flatten(1) / 255
+    spread = grey.amax(1) - grey.amin(1)
+    assert float(spread.min()) > 0.15  # ink and paper differ
+    with pytest.raises(ValueError, match="32 or more"):
+        colour.colour_glyphs(size=16)

@@ -1,0 +1,256 @@
+"""The stabilisers against their definitions, written out slowly in float64."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from acgan_lib import objectives, toy
+from acgan_lib.experiments import ch03_remedies
+from acgan_lib.losses import d_source_real
+from acgan_lib.objectives import Batch
+
+
+def number(x: torch.Tensor) -> float:
+    return x.detach().item()
+
+
+def points(n: int, seed: int, requires_grad: bool = False) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, 2, generator=generator).requires_grad_(requires_grad)
+    return Batch(x, torch.zeros(n, dtype=torch.int64))
+
+
+def test_feature_distance_is_that_of_the_means() -> None:
+    real, fake = torch.randn(7, 3).double(), torch.randn(5, 3).double()
+    by_hand = sum(
+        (sum(number(x) for x in real[:, j]) / 7 - sum(number(x) for x in fake[:, j]) / 5) ** 2
+        for j in range(3)
+    )
+    assert math.isclose(number(ch03_remedies.feature_distance(real, fake)), by_hand, rel_tol=1e-12)
+    # the order is nothing
+    assert number(ch03_remedies.feature_distance(real, real.flip(0))) < 1e-24
+
+
+@pytest.mark.parametrize("shapes", [((7, 3), (5, 4)), ((7,), (7,)), ((7, 3, 1), (7, 3, 1))])
+def test_feature_distance_refuses_other_shapes(shapes) -> None:
+    with pytest.raises(ValueError, match=r"need \(n, w\) and \(m, w\)"):
+        ch03_remedies.feature_distance(*(torch.zeros(shape) for shape in shapes))
+
+
+def test_feature_matching_leaves_d_alone_and_shows_g_the_last_real_batch() -> None:
+    D, plain = toy.PointDiscriminator(), objectives.gan()
+    objective = ch03_remedies.feature_matching()
+    real, fake = points(6, 0), points(6, 1, requires_grad=True)
+    objective.d_loss(D, points(6, 2), fake)
+    terms = objective.d_loss(D, real, fake)
+    expected = plain.d_loss(D, real, fake)
+    assert {k: number(v) for k, v in terms.items()} == {k: number(v) for k, v in expected.items()}
+    loss = objective.g_loss(D, fake)["g_features"]
+    means = [D.features(batch.images).mean(0) for batch in (real, fake)]
+    assert torch.allclose(loss, ((means[0] - means[1]) ** 2).sum())
+    loss.backward()
+    assert number(fake.images.grad.abs().max()) > 0
+
+
+def test_minibatch_discrimination_is_the_papers_sum() -> None:
+    torch.manual_seed(0)
+    layer = ch03_remedies.MinibatchDiscrimination(4, kernels=3, kernel_dim=2).double()
+    h = torch.randn(5, 4).double()
+    out = layer(h)
+    assert out.shape == (5, 4 + 3)
+    assert torch.equal(out[:, :4], h)
+    T = layer.T.detach()
+    for i in range(5):
+        for b in range(3):
+            total = 0.0
+            for j in range(5):
+                difference = [
+                    sum(number((h[i, a] - h[j, a]) * T[a, b, c]) for a in range(4))
+                    for c in range(2)
+                ]
+                total += math.exp(-sum(abs(d) for d in difference))
+            assert math.isclose(number(out[i, 4 + b]), total, rel_tol=1e-10)
+
+
+def test_minibatch_discrimination_tells_a_collapsed_batch_from_a_varied_one() -> None:
+    torch.manual_seed(0)
+    layer = ch03_remedies.MinibatchDiscrimination(4)
+    same, varied = torch.ones(9, 4), 10 * torch.randn(9, 4)
+    assert torch.allclose(layer(same)[:, 4:], torch.full((9, 8), 9.0))  # each is near all nine
+    assert number(layer(varied).detach()[:, 4:].mean()) < 2.0  # each is near itself
+
+
+def test_minibatch_discrimination_has_the_right_gradient() -> None:
+    torch.manual_seed(0)
+    layer = ch03_remedies.MinibatchDiscrimination(3, kernels=2, kernel_dim=2).double()
+    h = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(layer, (h,))
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 3), (5, 4, 1)])
+def test_minibatch_discrimination_refuses_other_shapes(shape) -> None:
+    with pytest.raises(ValueError, match=r"h must have shape \(n, 4\)"):
+        ch03_remedies.MinibatchDiscrimination(4)(torch.zeros(shape))
+
+
+def test_historical_average_is_of_parameters_and_pulls_towards_it() -> None:
+    module = nn.Linear(2, 3).double()
+    history = ch03_remedies.HistoricalAverage(module)
+    seen: list[list[torch.Tensor]] = []
+    for step in range(4):
+        with torch.no_grad():
+            for p in module.parameters():
+                p.copy_(torch.randn_like(p) + step)
+        seen.append([p.detach().clone() for p in module.parameters()])
+        penalty = history.penalty()
+        means = [sum(old[i] for old in seen) / len(seen) for i in range(2)]
+        by_hand = sum(((p - m) ** 2).sum() for p, m in zip(seen[-1], means, strict=True))
+        assert torch.allclose(penalty, by_hand, rtol=1e-12)
+    module.zero_grad()
+    penalty.backward()
+    # The mean is a constant: the gradient is 2 (theta - mean).
+    for p, mean in zip(module.parameters(), means, strict=True):
+        assert torch.allclose(p.grad, 2 * (p.detach() - mean), rtol=1e-12)
+
+
+def test_historical_averaging_adds_each_players_own_past() -> None:
+    G, D = toy.PointGenerator(), toy.PointDiscriminator()
+    objective = ch03_remedies.historical_averaging(G, D, weight=3.0)
+    real, fake = points(6, 0), points(6, 1)
+    assert number(objective.d_loss(D, real, fake)["d_history"]) == 0.0  # no past yet
+    assert number(objective.g_loss(D, fake)["g_history"]) == 0.0
+    with torch.no_grad():
+        G.to_point.bias += 1.0  # two numbers move by 1: half of that from the mean of two values
+    assert math.isclose(number(objective.g_loss(D, fake)["g_history"]), 3 * 2 * 0.25, rel_tol=1e-5)
+    assert number(objective.d_loss(D, real, fake)["d_history"]) == 0.0
+
+
+def test_smoothed_loss_is_the_cross_entropy_with_a_soft_label() -> None:
+    a = torch.linspace(-5, 5, 11)
+    for target in (0.7, 0.9, 1.0):
+        p = torch.sigmoid(a.double())
+        by_hand = -(target * p.log() + (1 - target) * (1 - p).log()).mean()
+        loss = ch03_remedies.d_source_real_smoothed(a, target)
+        assert math.isclose(number(loss), number(by_hand), rel_tol=1e-6)
+    assert number(ch03_remedies.d_source_real_smoothed(a, 1.0)) == number(d_source_real(a))
+
+
+def test_smoothed_loss_is_least_where_d_says_the_target() -> None:
+    a = torch.zeros(1, requires_grad=True)
+    with torch.no_grad():
+        a += math.log(0.9 / 0.1)
+    (slope,) = torch.autograd.grad(ch03_remedies.d_source_real_smoothed(a), a)
+    assert abs(number(slope)) < 1e-6
+
+
+@pytest.mark.parametrize("target", [0.0, 1.1, -0.5, float("nan")])
+def test_smoothed_loss_refuses_a_target_outside(target) -> None:
+    with pytest.raises(ValueError, match=r"target must be in \(0, 1\]"):
+        ch03_remedies.d_source_real_smoothed(torch.zeros(3), target)
+
+
+def test_label_smoothing_is_one_sided() -> None:
+    D, real, fake = toy.PointDiscriminator(), points(6, 0), points(6, 1)
+    smooth, plain = ch03_remedies.label_smoothing(0.9), objectives.gan()
+    ours, theirs = smooth.d_loss(D, real, fake), plain.d_loss(D, real, fake)
+    assert number(ours["d_source_fake"]) == number(theirs["d_source_fake"])
+    assert number(ours["d_source_real"]) != number(theirs["d_source_real"])
+    assert number(smooth.g_loss(D, fake)["g_source"]) == number(plain.g_loss(D, fake)["g_source"])
+
+
+def test_spectral_leaves_each_weight_with_largest_singular_value_one() -> None:
+    torch.manual_seed(0)
+    D = toy.PointDiscriminator()
+    assert ch03_remedies.spectral(D) is D
+    x = torch.randn(4, 2)
+    for _ in range(200):
+        D(x)  # a power iteration each
+    layers = [layer for layer in D.modules() if isinstance(layer, nn.Linear)]
+    assert len(layers) == 3
+    for layer in layers:
+        largest = torch.linalg.matrix_norm(layer.weight.detach().double(), 2)
+        assert math.isclose(number(largest), 1.0, abs_tol=1e-4)
+
+
+def test_forward_kl_has_its_best_d_at_one_plus_the_log_ratio() -> None:
+    """At T = 1 + log p/q D's value is KL(p || q), and no other T does better; in float64."""
+    p, q = torch.tensor([[0.7, 0.3], [0.2, 0.8]], dtype=torch.float64)
+    kl = number((p * (p / q).log()).sum())
+
+    class Table(nn.Module):  # two points with the probabilities p and q, as batches of 10
+        def __init__(self, T: torch.Tensor) -> None:
+            super().__init__()
+            self.T = T
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return objectives_output(self.T[x])
+
+    def objectives_output(T: torch.Tensor) -> toy.DiscriminatorOutput:
+        return toy.DiscriminatorOutput(T, None)
+
+    real = Batch(torch.tensor([0] * 7 + [1] * 3), torch.zeros(10))
+    fake = Batch(torch.tensor([0] * 2 + [1] * 8), torch.zeros(10))
+    best = 1 + (p / q).log()
+
+    def value(T: torch.Tensor) -> float:
+        terms = ch03_remedies.forward_kl().d_loss(Table(T), real, fake)
+        return -sum(number(t) for t in terms.values())
+
+    assert math.isclose(value(best), kl, rel_tol=1e-12)
+    for step in (torch.tensor([0.1, 0.0]), torch.tensor([0.0, -0.1]), torch.tensor([0.1, 0.1])):
+        assert value(best + step) < kl
+    g = ch03_remedies.forward_kl().g_loss(Table(best), fake)["g_fake"]
+    assert math.isclose(number(g), -1.0, rel_tol=1e-12)  # -E_q[p/q]
+
+
+@pytest.mark.parametrize("method", ch03_remedies.METHODS)
+def test_each_method_starts_from_the_same_networks(method) -> None:
+    G, D, objective = ch03_remedies.players(method, 3)
+    G_plain, D_plain, _ = ch03_remedies.players("plain", 3)
+    x = torch.randn(5, 2)
+    assert torch.equal(G(x), G_plain(x))
+    if method not in ("minibatch", "spectral"):
+        assert torch.equal(D(x).source_logit, D_plain(x).source_logit)
+    history = toy.play(G, D, toy.ring(), objective, steps=2, batch_size=8)
+    assert all(math.isfinite(v) for row in history.rows for v in row.values())
+
+
+def test_an_unknown_method_is_refused() -> None:
+    with pytest.raises(ValueError, match="method must be one of plain, features"):
+        ch03_remedies.players("magic", 0)
+
+
+def test_measure_and_main_keep_rows_in_order(tmp_path, monkeypatch) -> None:
+    row = ch03_remedies.measure("ring, slow D", "plain", 1, steps=2)
+    assert row == ch03_remedies.measure("ring, slow D", "plain", 1, steps=2)
+    assert (row["game"], row["method"]) == ("ring, slow D", "plain")
+    assert 0 <= row["modes"] <= 8
+    assert 0.0 <= row["high_quality"] <= 1.0
+    path = tmp_path / "stabilise.json"
+    monkeypatch.setattr(ch03_remedies, "RESULTS", path)
+    monkeypatch.setattr(sys, "argv", ["stabilise", "--seeds", "2", "--steps", "1"])
+    ch03_remedies.main()
+    assert [(r["game"], r["method"], r["seed"]) for r in json.loads(path.read_text())] == [
+        (game, method, seed)
+        for game in ch03_remedies.GAMES
+        for method in ch03_remedies.METHODS
+        for seed in (0, 1)
+    ]
+
+
+def test_the_stored_rows_are_whole() -> None:
+    rows = ch03_remedies.stored()
+    assert [(r["game"], r["method"], r["seed"]) for r in rows] == [
+        (game, method, seed)
+        for game in ch03_remedies.GAMES
+        for method in ch03_remedies.METHODS
+        for seed in range(ch03_remedies.SEEDS)
+    ]
+    assert ch03_remedies.SEEDS >= 5
+    assert {r["steps"] for r in rows} == {ch03_remedies.STEPS}
