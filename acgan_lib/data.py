@@ -266,6 +266,20 @@ def _epoch_order(n: int, seed: int, epoch: int, device: torch.device) -> Tensor:
     return torch.randperm(n, generator=generator).to(device)
 
 
+def to_uint8(images: Tensor) -> Tensor:
+    """Return images in [-1, 1] as uint8 in [0, 255], rounded, on the CPU; uint8 passes.
+
+    Raises:
+        ValueError: if a value is outside [-1, 1] (by more than rounding) or NaN.
+    """
+    if images.dtype == torch.uint8:
+        return images.cpu()
+    images = images.detach().float().cpu()
+    if images.numel() and not bool((images.abs() <= 1 + 1e-3).all()):
+        raise ValueError("images must lie in [-1, 1]; divide pixel values by 127.5, minus 1")
+    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
 def fashion_mnist(
     split: Split = "train",
     root: str | Path | None = None,

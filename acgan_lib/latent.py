@@ -7,13 +7,14 @@ and puts each submodule's mode back afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from acgan_lib.runtime import evaluating
 
 __all__ = [
     "class_mix",
@@ -133,7 +134,7 @@ def generate(G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
             raise ValueError(f"classes must lie in 0..{known - 1}, got {low}..{high}")
     device, dtype = _placement(G)
     labels = None if y is None else y.to(device)
-    with _evaluating(G):
+    with evaluating(G):
         images = G(z.to(device, dtype), labels)
     return _checked_images(images, len(z), "G(z, y)")
 
@@ -150,7 +151,7 @@ def generate_mixed(G: nn.Module, z: Tensor, weights: Tensor) -> Tensor:
             "it takes class weights (n, K) where forward takes labels"
         )
     device, dtype = _placement(G)
-    with _evaluating(G):
+    with evaluating(G):
         images = from_weights(z.to(device, dtype), weights.to(device, dtype))
     return _checked_images(images, len(z), "G.from_weights(z, w)")
 
@@ -244,19 +245,6 @@ def _placement(G: nn.Module) -> tuple[torch.device, torch.dtype]:
     """Where G's weights are and in which type; the CPU's float32 for a G without any."""
     first = next((p for p in G.parameters() if p.is_floating_point()), None)
     return (torch.device("cpu"), torch.float32) if first is None else (first.device, first.dtype)
-
-
-@contextmanager
-def _evaluating(G: nn.Module) -> Iterator[None]:
-    """G in eval mode without gradients; every submodule's own mode comes back after."""
-    modes = [(module, module.training) for module in G.modules()]
-    G.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _checked_images(images: object, n: int, call: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""Generators and discriminators: a fast pair for 32x32, and the paper's pairs layer by layer.
+"""The generator and the discriminator of the book, at 32, 64 and 128 px.
 
 Shapes: ``z`` float (n, latent_dim), ``y`` int64 (n,), images float (n, C, H, W) in [-1, 1].
 All weights start from N(0, 0.02) and all biases from 0, as in the paper's tables 1 and 2 (and
@@ -7,7 +7,7 @@ Radford et al. 2015).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -75,33 +75,59 @@ class ConditionalGenerator(nn.Module):
 
 
 class Generator(ConditionalGenerator):
-    """The fast G for 32x32 images: a linear layer, then three blocks of upsampling.
+    """The fast G: a linear layer to 4x4 pixels, then a block of upsampling for each doubling.
 
     A block computes four maps for each it needs and lets PixelShuffle (Shi et al. 2016) deal them
     out to 2x2 neighbourhoods. That keeps the convolutions at the low resolution, and none of a
     transposed convolution's kernel overlaps unevenly, which is where checkerboards come from
     (Odena et al. 2016, "Deconvolution and checkerboard artifacts").
+
+    Args:
+        latent_dim: length of z.
+        num_classes: K; 0 for a G without classes.
+        channels: image channels.
+        width: the maps are 4 width at 4x4 and halve with each doubling.
+        image_size: 32, 64 or 128.
+
+    Raises:
+        ValueError: for another image_size, or a width that leaves no map for the last block.
     """
 
     def __init__(
-        self, latent_dim: int = 100, num_classes: int = 10, channels: int = 1, width: int = 32
+        self,
+        latent_dim: int = 100,
+        num_classes: int = 10,
+        channels: int = 1,
+        width: int = 32,
+        image_size: int = 32,
     ) -> None:
-        super().__init__(latent_dim, num_classes, channels, image_size=32)
-        self.project = nn.Linear(latent_dim + num_classes, 4 * width * 4 * 4)
-        self.norm = nn.BatchNorm2d(4 * width)
-        self.blocks = nn.Sequential(
-            upsample(4 * width, 2 * width),
-            upsample(2 * width, width),
-            upsample(width, width // 2),
-        )
-        self.to_image = nn.Conv2d(width // 2, channels, kernel_size=3, padding=1)
+        super().__init__(latent_dim, num_classes, channels, image_size)
+        self.width = width
+        maps = [4 * width // 2**i for i in range(doublings(image_size, width) + 1)]
+        self.project = nn.Linear(latent_dim + num_classes, maps[0] * 4 * 4)
+        self.norm = nn.BatchNorm2d(maps[0])
+        self.blocks = nn.Sequential(*[upsample(*pair) for pair in pairwise(maps)])
+        self.to_image = nn.Conv2d(maps[-1], channels, kernel_size=3, padding=1)
         self.apply(init_weights)
 
     def draw(self, code: Tensor) -> Tensor:
-        """Turn codes, float (n, latent_dim + num_classes), into images (n, C, 32, 32)."""
+        """Turn codes, float (n, latent_dim + num_classes), into images (n, C, H, W)."""
         h = self.project(code).unflatten(1, (-1, 4, 4))
         h = self.blocks(F.relu(self.norm(h)))
         return torch.tanh(self.to_image(h))
+
+
+def doublings(image_size: int, width: int) -> int:
+    """Return how often 4 pixels must double to make image_size: 3, 4 or 5 times.
+
+    Raises:
+        ValueError: if image_size is not 32, 64 or 128, or width is too small for so many halvings.
+    """
+    if image_size not in (32, 64, 128):
+        raise ValueError(f"image_size must be 32, 64 or 128, got {image_size}")
+    if width < image_size // 16:
+        raise ValueError(f"width must be {image_size // 16} or more at {image_size} px: {width}")
+    return int(math.log2(image_size // 4))
 
 
 def upsample(c_in: int, c_out: int) -> nn.Sequential:
@@ -115,18 +141,23 @@ def upsample(c_in: int, c_out: int) -> nn.Sequential:
 
 
 class Discriminator(nn.Module):
-    """The fast D for 32x32 images, with up to three heads on one trunk.
+    """The fast D, with up to three heads on one trunk that halves the image down to 4x4 pixels.
 
-    Spectral norm (Miyato et al. 2018) keeps each layer's largest singular value at 1.
+    Spectral norm (Miyato et al. 2018) keeps the largest singular value of each layer's weight at
+    1; where BatchNorm follows, it undoes that.
 
     Args:
         channels: image channels.
-        width: maps in the first layer.
+        width: the last block has 4 width maps, the block before it half as many, and so on.
         label_input: number of classes D is *told* (CGAN): the label enters as constant one-hot
             maps beside the image. 0: D sees the image alone.
         class_head: number of logits with which D *names* the class (AC-GAN). 0: no class head.
         code_head: number of continuous codes that D *reads off* the image (InfoGAN). 0: no code
             head.
+        image_size: 32, 64 or 128.
+
+    Raises:
+        ValueError: for another image_size, or a width that leaves no map for the first block.
     """
 
     def __init__(
@@ -136,27 +167,29 @@ class Discriminator(nn.Module):
         label_input: int = 0,
         class_head: int = 0,
         code_head: int = 0,
+        image_size: int = 32,
     ) -> None:
         super().__init__()
-        self.label_input = label_input
-        self.trunk = nn.Sequential(
-            downsample(channels + label_input, width, norm=False),
-            downsample(width, 2 * width),
-            downsample(2 * width, 4 * width),
-            nn.Flatten(),
-        )
-        features = 4 * width * 4 * 4
+        self.label_input, self.width = label_input, width
+        self.image_shape = (channels, image_size, image_size)
+        maps = [4 * width // 2**i for i in reversed(range(doublings(image_size, width)))]
+        first = downsample(channels + label_input, maps[0], norm=False)
+        later = [downsample(*pair) for pair in pairwise(maps)]
+        self.trunk = nn.Sequential(first, *later, nn.Flatten())
+        features = maps[-1] * 4 * 4
         self.source_head = normed(nn.Linear(features, 1))
         self.class_head = normed(nn.Linear(features, class_head)) if class_head else None
         self.code_head = normed(nn.Linear(features, 2 * code_head)) if code_head else None
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> DiscriminatorOutput:
-        """Judge images ``x``, float (n, C, 32, 32); ``y`` int64 (n,) only if label_input > 0.
+        """Judge images ``x``, float (n, C, H, W); ``y`` int64 (n,) only if label_input > 0.
 
         Raises:
-            ValueError: if a label is missing or out of range.
+            ValueError: if the images' shape is not D's, or a label is missing or out of range.
             TypeError: if ``y`` is not int64.
         """
+        if x.shape[1:] != self.image_shape:
+            raise ValueError(f"D takes images (n, {self.image_shape}), got {tuple(x.shape)}")
         if self.label_input:
             maps = one_hot(y, self.label_input, len(x)).to(x)[:, :, None, None]
             x = torch.cat([x, maps.expand(-1, -1, *x.shape[2:])], dim=1)
@@ -164,29 +197,6 @@ class Discriminator(nn.Module):
         class_logits = self.class_head(h) if self.class_head is not None else None
         code = self.code_head(h).chunk(2, dim=1) if self.code_head is not None else None
         return DiscriminatorOutput(self.source_head(h).squeeze(1), class_logits, code)
-
-
-class Generator64(Generator):
-    """The fast G with one more block: 64x64 images."""
-
-    def __init__(
-        self, latent_dim: int = 100, num_classes: int = 10, channels: int = 1, width: int = 32
-    ) -> None:
-        super().__init__(latent_dim, num_classes, channels, width)
-        self.image_size = 64
-        self.blocks.append(upsample(width // 2, width // 4))
-        self.to_image = nn.Conv2d(width // 4, channels, kernel_size=3, padding=1)
-        self.blocks[-1].apply(init_weights)
-        init_weights(self.to_image)
-
-
-class Discriminator64(Discriminator):
-    """The fast D with one more block, in front: 64x64 images."""
-
-    def __init__(self, channels: int = 1, width: int = 32, class_head: int = 0) -> None:
-        super().__init__(channels, width, class_head=class_head)
-        first, half = downsample(channels, width // 2, norm=False), downsample(width // 2, width)
-        self.trunk = nn.Sequential(first, half, *list(self.trunk)[1:])
 
 
 def downsample(c_in: int, c_out: int, norm: bool = True) -> nn.Sequential:
@@ -199,130 +209,6 @@ def normed(layer: nn.Module) -> nn.Module:
     """Initialise a layer, then divide its weight by its largest singular value at each use."""
     init_weights(layer)
     return spectral_norm(layer)
-
-
-class PaperGenerator(ConditionalGenerator):
-    """The paper's G (tables 1 and 2), layer by layer.
-
-    A linear layer with ReLU and no BatchNorm, then transposed convolutions, 5x5 with stride 2,
-    with BatchNorm and ReLU except for the last, which ends in Tanh.
-
-    The tables do not say to what the linear layer's output is reshaped. Since each transposed
-    convolution doubles the side, it must start ``image_size / 2**len(maps)`` wide; the tables'
-    768 and 384 are read as the number of maps there.
-
-    Args:
-        maps: the linear layer's maps and those of the transposed convolutions before the last.
-        image_size: side of the images.
-    """
-
-    def __init__(
-        self,
-        maps: Sequence[int],
-        image_size: int,
-        latent_dim: int = 100,
-        num_classes: int = 10,
-        channels: int = 3,
-    ) -> None:
-        super().__init__(latent_dim, num_classes, channels, image_size)
-        self.maps = tuple(maps)
-        self.start = image_size // 2 ** len(maps)
-        self.project = nn.Linear(latent_dim + num_classes, maps[0] * self.start**2)
-        layers: list[nn.Module] = []
-        for c_in, c_out in zip(maps, [*maps[1:], channels], strict=True):
-            last = len(layers) == 3 * (len(maps) - 1)
-            layers.append(
-                nn.ConvTranspose2d(c_in, c_out, 5, 2, padding=2, output_padding=1, bias=last)
-            )
-            layers += [nn.Tanh()] if last else [nn.BatchNorm2d(c_out), nn.ReLU()]
-        self.blocks = nn.Sequential(*layers)
-        self.apply(init_weights)
-
-    def draw(self, code: Tensor) -> Tensor:
-        """Turn codes, float (n, latent_dim + num_classes), into images."""
-        h = F.relu(self.project(code))
-        out: Tensor = self.blocks(h.view(-1, self.maps[0], self.start, self.start))
-        return out
-
-
-class PaperDiscriminator(nn.Module):
-    """The paper's D (tables 1 and 2), layer by layer.
-
-    Six 3x3 convolutions with strides 2, 1, 2, 1, 2, 1 and 16 to 512 maps, BatchNorm in all but
-    the first, each with LeakyReLU 0.2 and dropout 0.5; one linear layer gives K class logits and
-    the source logit.
-
-    Args:
-        image_size: side of the images, a multiple of 8.
-        class_head: K, the number of classes.
-        channels: image channels.
-        noise: standard deviation of the Gaussian noise added to each layer's activations in
-            training. The paper tries 0, 0.1 and 0.2 and does not say where; here it comes after
-            each LeakyReLU.
-    """
-
-    def __init__(
-        self, image_size: int, class_head: int = 10, channels: int = 3, noise: float = 0.0
-    ) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        maps = (channels, 16, 32, 64, 128, 256, 512)
-        for i, (c_in, c_out) in enumerate(pairwise(maps)):
-            layers.append(nn.Conv2d(c_in, c_out, 3, stride=2 - i % 2, padding=1, bias=i == 0))
-            layers += [nn.BatchNorm2d(c_out)] if i else []
-            layers += [nn.LeakyReLU(0.2)]
-            layers += [GaussianNoise(noise)] if noise else []
-            layers += [HalfDropout()]
-        self.trunk = nn.Sequential(*layers, nn.Flatten())
-        self.heads = nn.Linear(512 * (image_size // 8) ** 2, class_head + 1)
-        self.apply(init_weights)
-
-    def forward(self, x: Tensor, y: Tensor | None = None) -> DiscriminatorOutput:
-        """Judge images ``x``, float (n, C, image_size, image_size); ``y`` is ignored."""
-        logits = self.heads(self.trunk(x))
-        return DiscriminatorOutput(logits[:, -1], logits[:, :-1])
-
-
-class GaussianNoise(nn.Module):
-    """Add N(0, std) to activations in training."""
-
-    def __init__(self, std: float) -> None:
-        super().__init__()
-        self.std = std
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``x`` of the same shape, with noise if training."""
-        return x + self.std * torch.randn_like(x) if self.training else x
-
-
-class HalfDropout(nn.Module):
-    """Dropout with p = 0.5: each activation becomes 0 or twice itself.
-
-    One random 64-bit word decides for 64 activations. ``nn.Dropout`` draws a number for each,
-    which took a third of the time of the paper's networks on a CPU (``make bench``).
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``x`` of the same shape, thinned if training."""
-        if not self.training:
-            return x
-        words = torch.empty(-(-x.numel() // 64), dtype=torch.int64, device=x.device)
-        octets = words.random_(-(2**63), None).view(torch.uint8)
-        bits = octets[:, None] >> torch.arange(8, dtype=torch.uint8, device=x.device) & 1
-        keep = bits.flatten()[: x.numel()].to(x.dtype).mul_(2)
-        # as_strided gives the mask the memory layout of x (if x is a slice: of a copy of it), so
-        # that the product runs in one sweep.
-        return x * keep.as_strided(x.shape, torch.empty_like(x).stride())
-
-
-def cifar10_pair(noise: float = 0.0) -> tuple[PaperGenerator, PaperDiscriminator]:
-    """Return the paper's G and D for CIFAR-10 (its table 2): 32x32 in colour, 10 classes."""
-    return PaperGenerator((384, 192, 96), 32), PaperDiscriminator(32, noise=noise)
-
-
-def imagenet_pair(noise: float = 0.0) -> tuple[PaperGenerator, PaperDiscriminator]:
-    """Return the paper's G and D for ten ImageNet classes (its table 1): 128x128 in colour."""
-    return PaperGenerator((768, 384, 256, 192), 128), PaperDiscriminator(128, noise=noise)
 
 
 def one_hot(y: Tensor | None, num_classes: int, n: int) -> Tensor:

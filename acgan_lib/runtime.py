@@ -1,14 +1,17 @@
-"""Where and how long a run goes: seeds, device, precision, and one budget for all chapters."""
+"""Where and how long a run goes: seeds, device, precision, budget, and eval mode for a moment."""
 
 from __future__ import annotations
 
 import os
 import platform
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 T = TypeVar("T")
 
@@ -66,3 +69,20 @@ def describe(device: torch.device | str | None = None) -> str:
     name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else "CPU"
     precision = "bfloat16" if supports_bf16(chosen) else "float32"
     return f"Python {platform.python_version()} · torch {torch.__version__} · {name} · {precision}"
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[torch.device]:
+    """Put `module` in eval mode without gradients; yield the device that its weights are on.
+
+    Each submodule's own mode is restored on leaving, frozen parts included.
+    """
+    modes = {part: part.training for part in module.modules()}
+    weight = next(module.parameters(), None)
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield torch.device("cpu") if weight is None else weight.device
+    finally:
+        for part, mode in modes.items():
+            part.training = mode

@@ -27,10 +27,10 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from acgan_lib.data import to_uint8
 from acgan_lib.nets import ConditionalGenerator
 from acgan_lib.objectives import Batch, Objective, Terms
 from acgan_lib.runtime import supports_bf16
-from acgan_lib.scale.ranks import ALONE, Ranks
 
 
 class Images(Protocol):
@@ -142,6 +142,27 @@ class Progress:
 Callback = Callable[[Progress], None]
 
 
+class OneProcess:
+    """Who shares a batch: this process alone. `scale.ranks.Ranks` is the same for several."""
+
+    rank = 0
+    first = True  # whether this process writes files, shows progress and calls back
+
+    def rows(self, batch_size: int) -> slice:
+        """Return the rows of a batch that are this process's."""
+        return slice(0, batch_size)
+
+    def average_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors of one dtype by their means over the processes."""
+
+    def from_first(self, value: Any) -> Any:
+        """Return the first process's ``value``."""
+        return value
+
+    def copy_from_first(self, module: nn.Module) -> None:
+        """Give a module the weights and statistics that it has on the first process."""
+
+
 class Latents(Protocol):
     """How the z and labels of a step are drawn: :func:`draw_latents`, unless `fit` is told."""
 
@@ -179,7 +200,7 @@ def fit(
     config: TrainConfig | None = None,
     callbacks: Sequence[Callback] = (),
     run_dir: str | os.PathLike[str] | None = None,
-    ranks: Ranks = ALONE,
+    ranks: OneProcess | None = None,
     latents: Latents | None = None,
 ) -> Result:
     """Train G against D in place, on the device on which G lies.
@@ -193,7 +214,7 @@ def fit(
         config: see :class:`TrainConfig`.
         callbacks: called in order after each step.
         run_dir: where ``last.pt`` is kept. If it is there already, the run goes on from it.
-        ranks: the processes that share each batch (:mod:`acgan_lib.scale.ranks`); all call `fit`
+        ranks: the processes that share each batch (`acgan_lib.scale.ranks`); all call `fit`
             alike, and start from rank 0's weights. Rank 0 alone writes, and calls back.
         latents: how z and the labels are drawn; :func:`draw_latents` if None.
 
@@ -205,7 +226,7 @@ def fit(
 
     A callback that raises :class:`StopTraining` ends the run early and without an error.
     """
-    config = config or TrainConfig()
+    config, ranks = config or TrainConfig(), ranks or OneProcess()
     _check_fit(G, data)
     for module in (G, D):
         ranks.copy_from_first(module)
@@ -256,7 +277,7 @@ def fit(
     return Result(G.eval(), D.eval(), state.G_ema, state.history)
 
 
-def _call(callbacks: Sequence[Callback], now: Progress, ranks: Ranks) -> None:
+def _call(callbacks: Sequence[Callback], now: Progress, ranks: OneProcess) -> None:
     """Call back on rank 0. Where that ends the run, it ends on every rank."""
     stop = False
     try:
@@ -302,7 +323,7 @@ def _step(
     return {**d_terms, **g_terms}
 
 
-def _descend(terms: Terms, optimiser: torch.optim.Optimizer, ranks: Ranks) -> None:
+def _descend(terms: Terms, optimiser: torch.optim.Optimizer, ranks: OneProcess) -> None:
     optimiser.zero_grad(set_to_none=True)
     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
     # A term is a mean over rows, so the mean over equal shares is the whole batch's gradient.
@@ -349,7 +370,7 @@ class _State:
         D: nn.Module,
         config: TrainConfig,
         steps: int,
-        ranks: Ranks = ALONE,
+        ranks: OneProcess,
     ) -> None:
         self.ranks = ranks
         self.G, self.D, self.config, self.steps = G.train(), D.train(), config, steps
@@ -505,8 +526,7 @@ class SampleGrid:
         y = None if self.y is None else self.y.to(device)
         with torch.no_grad():
             images = progress.G_ema(self.z.to(device), y)
-        frame = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
-        self.frames.append((progress.step, frame))
+        self.frames.append((progress.step, to_uint8(images)))
 
 
 class CsvHistory:

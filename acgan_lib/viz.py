@@ -7,23 +7,11 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from acgan_lib.data import to_uint8
 from acgan_lib.train import History
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Return images in [-1, 1] as uint8 in [0, 255], rounded, on the CPU.
-
-    Raises:
-        ValueError: if a value is outside [-1, 1] (by more than rounding) or NaN.
-    """
-    images = images.detach().float().cpu()
-    if images.numel() and not bool((images.abs() <= 1 + 1e-3).all()):
-        raise ValueError("images must lie in [-1, 1]; divide pixel values by 127.5, minus 1")
-    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def tile(images: Tensor, columns: int, gap: int = 1) -> npt.NDArray[np.uint8]:
@@ -39,12 +27,11 @@ def tile(images: Tensor, columns: int, gap: int = 1) -> npt.NDArray[np.uint8]:
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(f"images must be (n, 1 or 3, H, W), got {tuple(images.shape)}")
-    if images.dtype != torch.uint8:
-        images = to_uint8(images)
+    images = to_uint8(images)
     n, _, h, w = images.shape
     rows = -(-n // columns)
     canvas = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, 3), 255, np.uint8)
-    for i, image in enumerate(images.cpu().permute(0, 2, 3, 1).numpy()):
+    for i, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
         top, left = i // columns * (h + gap), i % columns * (w + gap)
         canvas[top : top + h, left : left + w] = image
     return canvas

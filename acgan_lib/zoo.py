@@ -30,7 +30,6 @@ MAX_BYTES = 3_000_000
 # The only classes that a manifest can name, and the modules they are in.
 _CLASSES = {
     "Generator": "acgan_lib.nets",
-    "Generator64": "acgan_lib.nets",
     "Discriminator": "acgan_lib.nets",
     "Judge": "acgan_lib.judge",
     "SplitGenerator": "acgan_lib.scale.splits",

@@ -77,7 +77,7 @@ def class_loss_is_cross_entropy(class_loss: Callable[[Tensor, Tensor], Tensor]) 
 def heads_are_affine(D: nn.Module, features: int) -> None:
     """Logits must be affine in the trunk's features: no softmax, sigmoid or LeakyReLU on them."""
     D.double().eval()
-    D.trunk = nn.Identity()
+    D.trunk, D.image_shape = nn.Identity(), (features,)
     generator = torch.Generator().manual_seed(0)
     a, b = 1e3 * torch.randn(2, 50, features, generator=generator, dtype=torch.float64)
     zero = torch.zeros_like(a)

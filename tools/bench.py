@@ -37,6 +37,7 @@ import metric_costs
 
 from acgan_lib import nets, objectives, runtime, train, viz
 from acgan_lib.data import LabelledImages
+from acgan_lib.experiments import ch17_paper_nets
 
 N = 100  # images in a batch
 DEVICE = runtime.pick_device()
@@ -157,7 +158,7 @@ def operations(step: Step) -> float:
 def with_dropout(pair: Pair) -> Pair:
     """Put ``nn.Dropout(0.5)`` where D has HalfDropout."""
     for name, layer in list(pair[1].trunk.named_children()):
-        if isinstance(layer, nets.HalfDropout):
+        if isinstance(layer, ch17_paper_nets.HalfDropout):
             setattr(pair[1].trunk, name, nn.Dropout(0.5))
     return pair
 
@@ -189,7 +190,7 @@ def compare(title: str, make: Callable[[], Pair], data: LabelledImages, rounds: 
         "the library's step": ours(make(), data),
         **{f"  without {x}": ours(make(), data, x) for x in ["bf16"] * (peak == "bf16") + levers},
     }
-    if isinstance(make()[1], nets.PaperDiscriminator):
+    if isinstance(make()[1], ch17_paper_nets.PaperDiscriminator):
         variants["  with nn.Dropout"] = ours(with_dropout(make()), data)
     variants[peak], work = convolution(PEAKS[peak])
     report(title, in_turns(variants, rounds), operations(ours(make(), data)), {peak: work})
@@ -234,8 +235,8 @@ def gpu(rounds: int) -> None:
     """Time each pair on CUDA: eager or compiled, float32 or bfloat16, with the share of peak."""
     pairs: dict[str, tuple[Callable[[], Pair], LabelledImages]] = {
         "fast pair": (acgan_pair, noise_images(1, 32)),
-        "the paper's CIFAR-10 pair": (nets.cifar10_pair, noise_images(3, 32)),
-        "the paper's ImageNet pair": (nets.imagenet_pair, noise_images(3, 128)),
+        "the paper's CIFAR-10 pair": (ch17_paper_nets.cifar10_pair, noise_images(3, 32)),
+        "the paper's ImageNet pair": (ch17_paper_nets.imagenet_pair, noise_images(3, 128)),
     }
     for title, (make, data) in pairs.items():
         variants: dict[str, Step] = {}
@@ -283,7 +284,8 @@ def main() -> None:
     if wanted in (None, "fast"):
         compare("Fast pair, AC-GAN", acgan_pair, noise_images(1, 32), rounds)
     if wanted in (None, "paper"):
-        compare("The paper's CIFAR-10 pair", nets.cifar10_pair, noise_images(3, 32), rounds)
+        pair = ch17_paper_nets.cifar10_pair
+        compare("The paper's CIFAR-10 pair", pair, noise_images(3, 32), rounds)
     if wanted in (None, "members"):
         member_costs.measure(rounds, arguments.record, in_turns)
     if wanted in (None, "widget"):

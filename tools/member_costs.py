@@ -18,7 +18,7 @@ import torch
 
 from acgan_lib import nets, objectives, runtime, train
 from acgan_lib.data import LETTERS, LabelledImages
-from acgan_lib.experiments import ch06_fashion
+from acgan_lib.experiments import ch06_fashion, ch17_paper_nets
 from acgan_lib.scale import engine, splits, stacked
 from acgan_lib.train import TrainConfig
 
@@ -114,7 +114,7 @@ def engine_overheads(rounds: int) -> dict[str, float]:
         more = statistics.median(seconds(lambda: run(40, 1)) / 40 for _ in range(rounds))
     finally:
         ray.shutdown()
-    G, D = nets.imagenet_pair()
+    G, D = ch17_paper_nets.imagenet_pair()
     state = train._State(G, D, TrainConfig(), steps=1)
     for module, optimiser in ((G, state.opt_g), (D, state.opt_d)):
         for weight in module.parameters():

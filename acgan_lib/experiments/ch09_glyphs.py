@@ -23,13 +23,7 @@ from acgan_lib.data import LETTERS, Glyphs, glyphs
 from acgan_lib.experiments.ch06_fashion import RESULTS, record
 from acgan_lib.experiments.ch13_style import STYLE, explained, train_style_judge
 from acgan_lib.judge import BATCH_SIZE, Judge, train_judge
-from acgan_lib.nets import (
-    ConditionalGenerator,
-    Discriminator,
-    Discriminator64,
-    Generator,
-    Generator64,
-)
+from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
 from acgan_lib.runtime import pick_device, seed_everything
 from acgan_lib.train import CsvHistory, TrainConfig, fit
 
@@ -127,9 +121,8 @@ def model_name(letters: str, size: Size) -> str:
 
 def networks(num_classes: int, size: Size) -> tuple[Generator, Discriminator]:
     """Return a fresh pair for letters of 32 or 64 px."""
-    if size == 32:
-        return Generator(num_classes=num_classes), Discriminator(class_head=num_classes)
-    return Generator64(num_classes=num_classes), Discriminator64(class_head=num_classes)
+    G = Generator(num_classes=num_classes, image_size=size)
+    return G, Discriminator(class_head=num_classes, image_size=size)
 
 
 def measure(G: ConditionalGenerator, letters: str, size: Size, seed: int) -> dict[str, Any]:

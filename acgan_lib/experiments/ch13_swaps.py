@@ -27,7 +27,7 @@ from acgan_lib.experiments.ch09_glyphs import TEN, Size, model_name, swap_grid
 from acgan_lib.experiments.ch13_style import STYLE
 from acgan_lib.judge import Judge
 from acgan_lib.losses import class_loss, code_loss, d_source_fake, d_source_real, g_source
-from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator, Generator64
+from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
 from acgan_lib.objectives import Batch, Objective, Terms, acgan, first_codes
 from acgan_lib.runtime import pick_device, seed_everything
 from acgan_lib.train import TrainConfig, fit
@@ -229,7 +229,7 @@ def trained(letters: str, size: Size, seed: int) -> ConditionalGenerator | None:
     kept = torch.load(path, map_location="cpu", weights_only=True)
     if kept["step"] < 4_000:
         return None
-    G = (Generator if size == 32 else Generator64)(num_classes=len(letters))
+    G = Generator(num_classes=len(letters), image_size=size)
     G.load_state_dict(kept["G_ema"])
     return G.eval()
 

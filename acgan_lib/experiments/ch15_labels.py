@@ -27,6 +27,7 @@ from acgan_lib.data import (
     fashion_mnist,
     glyphs,
     hide_labels,
+    to_uint8,
 )
 from acgan_lib.experiments.ch06_fashion import RESULTS, class_logits, head_accuracy, record
 from acgan_lib.judge import random_shift
@@ -35,7 +36,6 @@ from acgan_lib.metrics.matching import best_match, contingency
 from acgan_lib.nets import Discriminator, Generator
 from acgan_lib.runtime import pick_device, seed_everything, supports_bf16
 from acgan_lib.train import Result, TrainConfig, fit
-from acgan_lib.viz import to_uint8
 
 LABEL_RESULTS = RESULTS.with_name("labels.json")
 WIDTH = 16

@@ -22,7 +22,12 @@ from torch import Tensor
 
 from acgan_lib import objectives
 from acgan_lib.data import LabelledImages
-from acgan_lib.nets import PaperDiscriminator, PaperGenerator, cifar10_pair, imagenet_pair
+from acgan_lib.experiments.ch17_paper_nets import (
+    PaperDiscriminator,
+    PaperGenerator,
+    cifar10_pair,
+    imagenet_pair,
+)
 from acgan_lib.runtime import pick_device
 from acgan_lib.scale.engine import Report, run_tasks
 from acgan_lib.scale.streams import FolderStream

@@ -26,7 +26,7 @@ from acgan_lib.metrics.frechet import (
 from acgan_lib.metrics.inception import Inception, fid, inception_score, load_inception
 from acgan_lib.metrics.manifold import Manifold, manifold
 from acgan_lib.metrics.neighbours import Neighbours, memorisation, nearest_neighbours
-from acgan_lib.metrics.sampling import evaluating, in_batches, sample
+from acgan_lib.metrics.sampling import in_batches, sample
 from acgan_lib.metrics.score import classifier_score
 from acgan_lib.metrics.ssim import ms_ssim, ms_ssim_diversity, ms_ssim_mean
 from acgan_lib.metrics.swap import SwapShares, shuffled, swap_consistency
@@ -44,7 +44,6 @@ __all__ = [
     "bootstrap_mean",
     "cas",
     "classifier_score",
-    "evaluating",
     "fid",
     "frechet_by_class",
     "frechet_distance",

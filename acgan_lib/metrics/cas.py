@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from acgan_lib.data import LabelledImages
+from acgan_lib.data import LabelledImages, to_uint8
 from acgan_lib.judge import BATCH_SIZE, train_judge
 from acgan_lib.metrics.accuracy import judge_accuracy
 from acgan_lib.metrics.estimate import Estimate
@@ -66,8 +66,5 @@ def as_labelled_images(x: Tensor, y: Tensor, num_classes: int) -> LabelledImages
     Raises:
         ValueError: if x leaves [-1, 1] or the labels do not fit.
     """
-    if not bool((x.abs() <= 1 + 1e-6).all()):
-        raise ValueError("x must lie in [-1, 1] and be finite")
     names = tuple(str(k) for k in range(num_classes))
-    images = ((x.cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return LabelledImages(images, y.cpu(), names, "generated images")
+    return LabelledImages(to_uint8(x), y.cpu(), names, "generated images")

@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[torch.device]:
-    """Put `module` in eval mode without gradients; yield the device that its weights are on.
-
-    Each submodule's own mode is restored on leaving, frozen parts included.
-    """
-    modes = {part: part.training for part in module.modules()}
-    weight = next(module.parameters(), None)
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield torch.device("cpu") if weight is None else weight.device
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
+from acgan_lib.runtime import evaluating
 
 
 def in_batches(

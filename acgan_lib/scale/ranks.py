@@ -35,16 +35,18 @@ import torch.distributed.nn.functional as differentiable
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
+from acgan_lib.train import OneProcess
+
 
 @dataclass(frozen=True)
-class Ranks:
+class Ranks(OneProcess):
     """This process's number among ``size`` processes. A process alone is rank 0 of 1."""
 
     rank: int = 0
     size: int = 1
 
     @property
-    def first(self) -> bool:
+    def first(self) -> bool:  # type: ignore[override]
         """Whether this is rank 0, which alone writes files, shows progress and calls back."""
         return self.rank == 0
 

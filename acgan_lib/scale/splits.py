@@ -26,13 +26,7 @@ from torch import Tensor, nn
 from acgan_lib import objectives, zoo
 from acgan_lib.data import LETTERS, LabelledImages, glyphs
 from acgan_lib.metrics.sampling import in_batches
-from acgan_lib.nets import (
-    ConditionalGenerator,
-    Discriminator,
-    Discriminator64,
-    Generator,
-    Generator64,
-)
+from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
 from acgan_lib.runtime import pick_device
 from acgan_lib.scale import stacked
 from acgan_lib.scale.engine import Report, run_tasks
@@ -123,19 +117,14 @@ def pair(
     width: int = WIDTH,
     latent_dim: int = 100,
 ) -> tuple[Generator, Discriminator]:
-    """Return a member's G and D: the fast networks for 32 or 64 px.
+    """Return a member's G and D.
 
     Raises:
-        ValueError: for another ``image_size``.
+        ValueError: for a size that they do not have.
     """
-    if image_size not in (32, 64):
-        raise ValueError(f"image_size must be 32 or 64, not {image_size}")
-    make_g, make_d = (
-        (Generator, Discriminator) if image_size == 32 else (Generator64, Discriminator64)
-    )
     return (
-        make_g(latent_dim, num_classes, channels, width),
-        make_d(channels, width, class_head=num_classes),
+        Generator(latent_dim, num_classes, channels, width, image_size),
+        Discriminator(channels, width, class_head=num_classes, image_size=image_size),
     )
 
 

@@ -150,13 +150,13 @@ class StackedGenerator(ConditionalGenerator):
     """M generators of one shape behind the interface of one; see the module.
 
     Raises:
-        TypeError: unless all are `nets.Generator` (32 or 64 px).
+        TypeError: unless all are `nets.Generator`.
     """
 
     def __init__(self, networks: Sequence[ConditionalGenerator]) -> None:
         first = networks[0]
         if not all(isinstance(network, Generator) for network in networks):
-            raise TypeError("only nets.Generator and Generator64 can be stacked")
+            raise TypeError("only nets.Generator can be stacked")
         super().__init__(first.latent_dim, first.num_classes, first.channels, first.image_size)
         self.members = len(networks)
         self.whole = stack(networks)
@@ -171,7 +171,7 @@ class StackedDiscriminator(nn.Module):
     """M discriminators of one shape behind the interface of one.
 
     Raises:
-        TypeError: unless all are `nets.Discriminator` (32 or 64 px), which see the image alone.
+        TypeError: unless all are `nets.Discriminator`, which see the image alone.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:

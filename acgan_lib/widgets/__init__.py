@@ -26,6 +26,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from acgan_lib import latent, zoo
+from acgan_lib.data import to_uint8
 from acgan_lib.widgets import export
 
 __all__ = [
@@ -588,7 +589,7 @@ def encode(images: Tensor) -> dict[str, Any]:
     ``data`` is base64 of the raw bytes (n, H, W, C), [-1, 1] mapped linearly on 0..255. At these
     sizes that is faster than PNG at both ends, and a string survives every widget manager.
     """
-    pixels = _bytes(images)
+    pixels = to_uint8(_clamped(images))
     n, c, h, w = pixels.shape
     data = pixels.permute(0, 2, 3, 1).contiguous().numpy().tobytes()
     return {"n": n, "h": h, "w": w, "c": c, "data": base64.b64encode(data).decode("ascii")}
@@ -639,17 +640,14 @@ def _square_view(reach: float) -> dict[str, Any]:
     return {"ranges": [[-reach, reach]] * 2, "marks": [], "path": [[0.0, 0.0], *square, [0.0, 0.0]]}
 
 
-def _bytes(images: Tensor) -> Tensor:
-    """[-1, 1] to uint8 on the CPU, rounded to the nearest of 256 levels; uint8 passes."""
-    if images.dtype == torch.uint8:
-        return images.cpu()
-    scaled = (images.float().clamp(-1, 1) + 1) * 127.5
-    return scaled.round().to(torch.uint8).cpu()
+def _clamped(images: Tensor) -> Tensor:
+    """A reader's G may leave [-1, 1]; a widget shows it all the same. uint8 passes."""
+    return images if images.dtype == torch.uint8 else images.clamp(-1, 1)
 
 
 def _png(images: Tensor, across: int) -> str:
     """Images (n, C, H, W) row by row in one base64 PNG, ``across`` to a row."""
-    pixels = _bytes(images)
+    pixels = to_uint8(_clamped(images))
     n, c, h, w = pixels.shape
     down = math.ceil(n / across)
     sheet = torch.zeros(down * across, c, h, w, dtype=torch.uint8)

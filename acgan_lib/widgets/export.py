@@ -254,8 +254,7 @@ def file_name(name: str, folder: Path | None = None) -> str:
 
 def generators(folder: Path | None = None) -> list[str]:
     """Return the names of the checkpoints that are generators, sorted."""
-    kinds = ("Generator", "Generator64")
-    return [name for name in zoo.names(folder) if zoo.manifest(name, folder)["class"] in kinds]
+    return [n for n in zoo.names(folder) if zoo.manifest(n, folder)["class"] == "Generator"]
 
 
 def export_all(target: Path, checkpoints: Path | None = None) -> list[Export]:

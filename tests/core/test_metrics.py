@@ -15,6 +15,7 @@ from acgan_lib import metrics
 from acgan_lib.data import LabelledImages
 from acgan_lib.judge import Judge, random_shift, train_judge
 from acgan_lib.metrics import Estimate, ssim
+from acgan_lib.runtime import evaluating
 
 
 def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -305,7 +306,7 @@ def test_sample_of_an_unconditional_generator_is_one_class() -> None:
 
 def test_mode_is_restored_after_an_error() -> None:
     G = ToyG()
-    with pytest.raises(RuntimeError), metrics.evaluating(G):
+    with pytest.raises(RuntimeError), evaluating(G):
         raise RuntimeError
     assert G.training
     assert torch.is_grad_enabled()

@@ -392,7 +392,7 @@ def test_a_run_stopped_anywhere_resumes_to_the_same_weights(tmp_path: Path, prec
 
 
 def test_dropout_and_noise_resume_too(tmp_path: Path) -> None:
-    from acgan_lib.nets import PaperDiscriminator, PaperGenerator
+    from acgan_lib.experiments.ch17_paper_nets import PaperDiscriminator, PaperGenerator
 
     def run(run_dir: Path | None, callbacks: Any = ()) -> Result:
         torch.manual_seed(0)

@@ -23,7 +23,7 @@ import checks
 import pytest
 import torch
 
-from acgan_lib.experiments import ch08_museum
+from acgan_lib.experiments import ch08_museum, ch17_paper_nets
 from acgan_lib.experiments.ch08_museum import exhibits
 from acgan_lib.losses import class_loss as class_loss_of
 from acgan_lib.nets import Discriminator, Generator
@@ -165,12 +165,12 @@ def pair() -> tuple[Generator, Discriminator]:
 
 
 def paper_heads(nets: ModuleType) -> None:
-    checks.heads_are_affine(nets.PaperDiscriminator(16, class_head=3), 2048)
+    checks.heads_are_affine(ch17_paper_nets.PaperDiscriminator(16, class_head=3), 2048)
 
 
 def norms(nets: ModuleType) -> None:
     checks.batch_norms_keep_torchs_defaults(
-        small_g(nets), nets.Discriminator(width=4), *nets.cifar10_pair()
+        small_g(nets), nets.Discriminator(width=4), *ch17_paper_nets.cifar10_pair()
     )
 
 

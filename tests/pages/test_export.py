@@ -15,6 +15,7 @@ from playwright.sync_api import Page
 from torch import Tensor, nn
 
 from acgan_lib import latent, nets, widgets, zoo
+from acgan_lib.experiments import ch17_paper_nets
 from acgan_lib.widgets import export
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,7 +92,7 @@ def test_half_takes_half_and_moves_no_pixel_by_a_level(G, written, tmp_path) -> 
 
 def test_a_g_without_classes_takes_z_alone(tmp_path) -> None:
     torch.manual_seed(1)
-    G = lively(nets.PaperGenerator((16, 8, 8), 32, latent_dim=6, num_classes=0))
+    G = lively(ch17_paper_nets.PaperGenerator((16, 8, 8), 32, latent_dim=6, num_classes=0))
     path = export.to_onnx(G, tmp_path / "paper.onnx").path
     z = torch.randn(5, 6, generator=torch.Generator().manual_seed(2))
     torch.testing.assert_close(run(path, z=z), G(z), rtol=0, atol=EXACT)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from acgan_lib import nets, objectives
 from acgan_lib.data import LabelledImages
+from acgan_lib.experiments import ch17_paper_nets
 from acgan_lib.scale import splits, stacked
 from acgan_lib.train import TrainConfig, draw_latents, fit
 
@@ -155,7 +156,7 @@ def test_train_members_gives_the_same_split_together_and_goes_on(tmp_path, monke
 
 
 def test_what_cannot_be_stacked_is_an_error_that_says_why() -> None:
-    paper = nets.cifar10_pair()
+    paper = ch17_paper_nets.cifar10_pair()
     with pytest.raises(TypeError, match=r"only nets\.Generator"):
         stacked.StackedGenerator([paper[0]])
     with pytest.raises(TypeError, match="without label_input"):

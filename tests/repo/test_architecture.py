@@ -1,0 +1,106 @@
+"""A folder listing shows the architecture, and the imports keep to it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "acgan_lib"
+# From low to high. A module imports lower ones alone; what is not listed here is above the core.
+CORE = (
+    "_files", "runtime", "pictures", "data", "nets", "losses", "objectives", "train", "checkpoint",
+    "callbacks", "latent", "judge", "viz", "metrics", "toy", "glyphs", "avatars", "regularise",
+    "zoo", "adapt",
+)  # fmt: skip
+ABOVE = ("families", "widgets", "scale", "experiments")
+EVENING = (
+    "runtime", "data", "nets", "losses", "objectives", "train", "checkpoint", "latent", "judge",
+    "viz", "metrics/estimate", "metrics/sampling", "metrics/accuracy", "metrics/ssim",
+)  # fmt: skip
+
+
+def module(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {module(path): path for path in PACKAGE.rglob("*.py")}
+
+
+def imports(path: Path) -> set[str]:
+    """Every module of the library that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name.startswith("acgan_lib."):
+                inner = name.removeprefix("acgan_lib.")
+                while inner and inner not in MODULES:
+                    inner = inner.rpartition(".")[0]
+                found.add(inner)
+    return found - {""}
+
+
+GRAPH = {name: imports(path) for name, path in MODULES.items() if name}
+
+
+def top(name: str) -> str:
+    return name.split(".")[0]
+
+
+def test_every_top_module_has_its_place() -> None:
+    assert {top(name) for name in GRAPH} <= {*CORE, *ABOVE}
+
+
+@pytest.mark.parametrize("name", [n for n in GRAPH if top(n) in CORE])
+def test_the_core_imports_nothing_above_it(name: str) -> None:
+    above = {other for other in GRAPH[name] if top(other) in ABOVE}
+    assert not above, f"{name} imports {above}"
+
+
+@pytest.mark.parametrize("name", [n for n in GRAPH if top(n) in CORE])
+def test_a_file_of_the_core_imports_lower_ones_alone(name: str) -> None:
+    higher = {
+        other for other in GRAPH[name]
+        if top(other) != top(name) and CORE.index(top(other)) > CORE.index(top(name))
+    }  # fmt: skip
+    assert not higher, f"{name} imports {higher}"
+
+
+def test_there_is_no_cycle() -> None:
+    state: dict[str, int] = {}
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert state.get(name) != 1, " -> ".join((*path[path.index(name) :], name))
+        if name in state:
+            return
+        state[name] = 1
+        for other in GRAPH.get(name, ()):
+            # A package's own __init__ may gather its parts.
+            if not other.startswith(f"{name}.") and not name.startswith(f"{other}."):
+                visit(other, (*path, name))
+        state[name] = 2
+
+    for name in GRAPH:
+        visit(name, ())
+
+
+def lines(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def test_the_core_is_an_evening_long() -> None:
+    counts = {n: lines(PACKAGE / f"{n}.py") for n in EVENING if (PACKAGE / f"{n}.py").is_file()}
+    assert sum(counts.values()) <= 2_500, counts
+
+
+def test_the_library_is_small() -> None:
+    assert sum(map(lines, MODULES.values())) <= 12_000
