@@ -155,6 +155,16 @@ def test_page_loads_quietly_and_from_this_host_alone(visit, address) -> None:
     assert seen.troubles == []
 
 
+def test_chapters_have_the_numbers_of_their_files(built) -> None:
+    texts = {address: (built / address).read_text(encoding="utf-8") for address in PAGES}
+    title = r'<h1>(?:<span class="section-number">(\d+)\. </span>)?[^<]+<a'
+    shown = {address: re.findall(title, text) for address, text in texts.items()}
+    chapters = {address: re.search(r"/ch(\d+)_", address) for address in PAGES}
+    assert shown == {a: [str(int(found[1])) if found else ""] for a, found in chapters.items()}
+    sidebar = re.findall(r'<li class="toctree-l1"><a [^>]*>(\d+)\. ', texts[PAGES[0]])
+    assert sidebar == [str(int(found[1])) for found in chapters.values() if found]
+
+
 @pytest.mark.parametrize("address", PAGES)
 def test_maths_and_widgets_are_drawn(visit, address) -> None:
     page = visit(address).page
@@ -193,6 +203,13 @@ def test_nothing_is_wider_than_the_screen(visit, address) -> None:
             .map(e => e.outerHTML.slice(0, 120))"""
     )
     assert wide == []
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll('.bd-article div.math mjx-container')]
+            .filter(e => e.getBoundingClientRect().left
+                < e.closest('div.math').getBoundingClientRect().left - 1)
+            .map(e => e.parentElement.textContent.slice(0, 60))"""
+    )
+    assert cut == [], "formulas whose beginning is out of sight"
     for size in (PHONE, WIDE):
         page = visit(address, size).page
         assert page.evaluate("document.documentElement.scrollWidth") <= size
@@ -214,8 +231,7 @@ def test_axe_finds_no_serious_barrier(visit, address, scheme) -> None:
     page.evaluate(AXE.read_text(encoding="utf-8"))  # the policy lets no other way in
     found = page.evaluate(
         """async () => (await axe.run(
-                // docutils' own roles for a bibliography; a reader hears them as they are
-                {include: ['main'], exclude: ['.citation-list']},
+                'main',
                 {resultTypes: ['violations']})).violations
             .filter(v => ['serious', 'critical'].includes(v.impact))
             .map(v => v.id + ': ' + v.nodes.map(n => n.html.slice(0, 160)).join(' | '))"""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -26,6 +27,7 @@ from torch import Tensor
 from acgan_lib import latent, nets, widgets
 
 ROOT = Path(__file__).resolve().parents[2]
+CHAPTER = ROOT / "book" / "ch05_cgan.ipynb"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 SLOW = 90_000  # ms; only ever used up where something is wrong
 FLAGS = [
@@ -91,6 +93,7 @@ def running_lab(home: Path, theme: str = "JupyterLab Light") -> Iterator[str]:
     )
     (home / "root").mkdir()
     nbformat.write(notebook, home / "root" / "widgets.ipynb")
+    shutil.copy(CHAPTER, home / "root")
     settings = home / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text(
@@ -169,8 +172,14 @@ def awake(address: str, **viewport: int) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with running_lab(tmp_path_factory.mktemp("lab")) as address, awake(address) as page:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_lab(tmp_path_factory.mktemp("lab")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def page(lab: str) -> Iterator[Page]:
+    with awake(lab) as page:
         yield page
 
 
@@ -471,6 +480,43 @@ def test_without_a_kernel_a_strip_and_a_reason_stand_in(page: Page, G: nets.Gene
     assert_shows(canvases[0], picture(G, 5, [0.0] * 4, 0))
     assert_shows(canvases[1], picture(G, 5, [-4.0, 0.0, 0.0, 0.0], 0))
     static.close()
+
+
+def test_a_chapters_prose_is_rendered_whole(page: Page, lab: str) -> None:
+    """Lab knows no MyST: a role or a directive would be text, and a solution would lie open."""
+    cells = [c.source for c in nbformat.read(CHAPTER, 4).cells if c.cell_type == "markdown"]
+    folds, tags = ("\n".join(cells).count(mark) for mark in ("<details>", "\\tag{"))
+    assert folds >= 5
+    assert tags >= 4
+    assert page.context.browser is not None
+    reader = page.context.browser.new_page()
+    reader.set_default_timeout(SLOW)
+    # A workspace of its own: two windows of one workspace would share their tabs.
+    reader.goto(lab.replace("lab/tree/widgets", f"lab/workspaces/prose/tree/{CHAPTER.stem}"))
+    reader.wait_for_function(
+        """([cells, folds, tags]) => {
+            const count = what => document.querySelectorAll(`.jp-MarkdownOutput ${what}`).length;
+            const texts = [...document.querySelectorAll('.jp-MarkdownOutput')];
+            return texts.length === cells && texts.every(text => !text.textContent.includes('$'))
+                && count('details') === folds && count('mjx-mlabeledtr') === tags;
+        }""",
+        arg=[len(cells), folds, tags],
+    )
+    texts = reader.locator(".jp-MarkdownOutput").evaluate_all(
+        """all => all.map(cell => {
+            const prose = cell.cloneNode(true);
+            prose.querySelectorAll('pre, mjx-container').forEach(part => part.remove());
+            return prose.textContent;
+        })"""
+    )
+    raw = re.compile(r"\{[\w:-]+\}|:::|```|\]\(|</?\w+>|\\tag")
+    assert [text for text in texts if raw.search(text)] == []
+    solutions = reader.locator(".jp-MarkdownOutput details").all()
+    for solution in solutions:
+        assert solution.get_attribute("open") is None
+        assert solution.locator(":scope > :not(summary)").count() > 0
+    assert reader.locator(".jp-MarkdownOutput mjx-merror").count() == 0
+    reader.close()
 
 
 def test_no_other_host_was_asked_for_anything(page: Page) -> None:
