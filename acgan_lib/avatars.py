@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from acgan_lib._paths import data_dir
@@ -184,10 +185,11 @@ def paired(
         raise ValueError(
             f"factors must be int64 (n, 3) or (n, 4), not {factors.dtype} {tuple(factors.shape)}"
         )
-    factors = F.pad(factors.cpu(), (0, 4 - factors.shape[1])).clamp(min=0)
-    most = torch.tensor([LEVELS[name] for name in FACTORS])
-    if not bool((factors < most).all()):
-        raise ValueError(f"factors must lie below {most.tolist()} in the columns {FACTORS}")
+    factors = F.pad(factors.cpu(), (0, 4 - factors.shape[1]))
+    least, most = torch.tensor([0, 0, 0, NO_FACTOR]), torch.tensor([LEVELS[f] for f in FACTORS])
+    if not bool(((least <= factors) & (factors < most)).all()):
+        raise ValueError(f"factors must lie in 0..{(most - 1).tolist()} in the columns {FACTORS}")
+    factors = factors.clamp(min=0)
     if not kinds or len(set(kinds)) != len(kinds) or not set(kinds) <= set(KINDS):
         raise ValueError(f"kinds must be different names out of {', '.join(KINDS)}, not {kinds}")
     if size not in (16, 32, 64):
@@ -255,20 +257,22 @@ def _load(
     for kind in kinds:
         rows = [row for row in table if row["split"] == split and row["kind"] == kind][:n]
         with np.load(io.BytesIO(_content(folder, f"{kind}.npz", files))) as stored:
-            pixels = torch.from_numpy(stored[split][:n])  # uint8 (n, side, side, 3)
-        images.append(_reduced(pixels.permute(0, 3, 1, 2).contiguous(), size))
+            pixels = _reduced(stored[split][:n], size)
+        images.append(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous())
         labels.append(torch.full((len(rows),), KINDS.index(kind)))
         factors.append(torch.tensor([[int(row[name]) for name in FACTORS] for row in rows]))
     return Avatars(torch.cat(images), torch.cat(labels), KINDS, source, torch.cat(factors))
 
 
-def _reduced(images: Tensor, size: int) -> Tensor:
-    """Return uint8 images (n, 3, S, S) at `size`, which divides S, by averaging blocks."""
-    if images.shape[-1] == size:
-        return images
-    block = images.shape[-1] // size
-    parts = [F.avg_pool2d(part.float(), block).round().byte() for part in images.split(1000)]
-    return torch.cat(parts)
+def _reduced(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Average blocks of pixels: uint8 (n, S, S, 3) to (n, size, size, 3); size divides S."""
+    block = pixels.shape[1] // size
+    if block == 1:
+        return pixels
+    total = np.zeros((len(pixels), size, size, 3), np.uint16)  # at most 16 * 255
+    for i, j in product(range(block), repeat=2):
+        total += pixels[:, i::block, j::block]
+    return ((total + block**2 // 2) // block**2).astype(np.uint8)
 
 
 def _manifest(folder: Path) -> dict[str, dict[str, str]]:

@@ -42,11 +42,14 @@ def main() -> None:
     parser.add_argument("--split", default="train", choices=("train", "test"))
     parser.add_argument("--out", type=Path, help="folder for the sets; without it, the cache")
     parser.add_argument("--shipped", action="store_true", help="make data/avatars again")
+    parser.add_argument("--visible", action="store_true", help="count what shows of hair and skin")
     arguments = parser.parse_args()
     if arguments.n < 1:
         parser.error(f"N must be positive, not {arguments.n}")
     if arguments.shipped:
         make_shipped()
+    elif arguments.visible:
+        print(visible(arguments.n))
     else:
         out = arguments.out or sets_dir()
         print(make_set(out.expanduser(), arguments.n, arguments.size, arguments.split))
@@ -116,9 +119,10 @@ def combinations(kind: str) -> list[tuple[int, ...]]:
 
 def fingerprint() -> str:
     """A hash of everything that pictures are made from, apart from their number and size."""
-    parts = [(TOOL / name).read_bytes() for name in ("draw.mjs", "kinds.json", "package-lock.json")]
+    names = ("draw.mjs", "kinds.json", "package-lock.json")
+    parts = [(TOOL / name).read_text(encoding="utf-8") for name in names]
     rest = json.dumps([SEED, KINDS, FACTORS, PALETTES, LEVELS, WITHOUT_GLASSES])
-    return sha256(b"\n".join([*parts, rest.encode()]))
+    return sha256("\n".join([*parts, rest]).encode())
 
 
 def install() -> None:
@@ -176,6 +180,29 @@ def pictures(faces: dict[str, list[Face]], size: int) -> dict[str, dict[str, np.
         by_kind[kind] = {split: draw(own, size) for split, own in wanted.items()}
         print(f"{kind}: {sum(map(len, wanted.values()))} pictures", file=sys.stderr, flush=True)
     return by_kind
+
+
+def visible(n: int) -> str:
+    """How much of the hair and of the skin shows, as a Markdown table.
+
+    A pixel shows a factor if it moves by more than 40 levels when the picture is drawn again with
+    another value of that factor and nothing else changed.
+    """
+    install()
+    lines = ["| kind | hair: least, 1 %, median | skin: least, 1 %, median |", "|---|---|---|"]
+    for kind in KINDS:
+        faces = [face("test", kind, i) for i in range(n)]
+        cells = [kind]
+        for factor, two in (("hair", ("pink", "green")), ("skin", ("light", "dark"))):
+            column, names = FACTORS.index(factor), list(PALETTES[factor])
+            once, again = (
+                draw([(k, s, (*f[:column], v, *f[column + 1 :])) for k, s, f in faces], 64)
+                for v in map(names.index, two)
+            )
+            moved = (np.abs(once.astype(int) - again) > 40).any(axis=3).mean(axis=(1, 2))
+            cells.append(" ".join(f"{100 * q:.1f}" for q in np.quantile(moved, [0, 0.01, 0.5])))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def write(

@@ -6,8 +6,7 @@
 //   colours   the kind's names of the options that take the skin and the hair colour
 //   glasses   the options without and with glasses
 //   options   what holds for both
-//   without   values left out: hats, bald heads, and hair of which fewer than 100 of the
-//             64 x 64 pixels show
+//   without   values left out: hats, bald heads, and hair of which hardly a pixel shows
 import { createAvatar } from "@dicebear/core";
 import { Resvg } from "@resvg/resvg-js";
 import { readFileSync, writeSync } from "node:fs";
@@ -37,7 +36,7 @@ function draw(style, kind, seed, ground, skin, hair, glasses) {
     fitTo: { mode: "width", value: size }, font: { loadSystemFonts: false },
   });
   const rgba = canvas.render().pixels;
-  if (rgba.length !== 4 * size * size) throw new Error(`${kind} is not square`);
+  if (rgba.length !== 4 * size * size) throw new Error(`${style.meta.title} is not square`);
   return rgba.filter((_, i) => i % 4 < 3);
 }
 
