@@ -272,7 +272,8 @@ def _reduced(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     total = np.zeros((len(pixels), size, size, 3), np.uint16)  # at most 16 * 255
     for i, j in product(range(block), repeat=2):
         total += pixels[:, i::block, j::block]
-    return ((total + block**2 // 2) // block**2).astype(np.uint8)
+    mean: NDArray[np.uint8] = ((total + block**2 // 2) // block**2).astype(np.uint8)
+    return mean
 
 
 def _manifest(folder: Path) -> dict[str, dict[str, str]]:
