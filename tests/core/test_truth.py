@@ -147,12 +147,12 @@ def test_coverage_refuses_what_does_not_fit(factors, levels, classes) -> None:
 
 
 def test_a_grid_by_hand() -> None:
-    found = factor_swaps(torch.tensor([[0, 0, 1], [1, 1, 1], [0, 1, 1], [1, 1, 0]]), 2)
-    assert found.pairs.tolist() == [[1, 0.75, 0.25], [0.75, 1, 0.5], [0.25, 0.5, 1]]
-    assert found.kept.value == pytest.approx(0.5)
+    found = factor_swaps(torch.tensor([[0, 0, 1], [1, 1, 1], [0, 1, 1], [0, 0, 0]]), 2)
+    assert found.pairs.tolist() == [[1, 0.75, 0.5], [0.75, 1, 0.75], [0.5, 0.75, 1]]
+    assert found.kept.value == pytest.approx(2 / 3)
     assert found.kept.n == 4
-    # Shares of value 1: 1/2, 3/4, 3/4.
-    assert found.chance == pytest.approx((0.5 + 0.5 + (9 + 1) / 16) / 3)
+    # Shares of value 1: 1/4, 1/2, 3/4.
+    assert found.chance == pytest.approx((0.5 + 6 / 16 + 0.5) / 3)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.6, 1.0])
