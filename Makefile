@@ -10,7 +10,7 @@ BIN := .venv/bin
 endif
 PY := $(BIN)/python
 
-.PHONY: help read test book lint lab execute front ledger bench lock slug clean .venv
+.PHONY: help read test book lint lab execute front ledger bench avatars lock slug clean .venv
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -51,6 +51,10 @@ ledger: .venv ## write book/ledger.md from data/ledger.toml and the recorded res
 
 bench: .venv ## images a second of a training step, each lever against the textbook step
 	$(PY) tools/bench.py
+
+avatars: .venv ## draw N faces of each kind at SIZE px, 64 or 128 (N=3000 SIZE=64; SPLIT=test, OUT=DIR)
+	$(PY) tools/make_avatars.py --n $(or $(N),3000) --size $(or $(SIZE),64) \
+	  --split $(or $(SPLIT),train) $(if $(OUT),--out "$(OUT)")
 
 train-%: .venv ## train a shipped checkpoint again, for example make train-acgan_fashion
 	$(PY) -m acgan_lib.experiments.ch06_fashion $*
