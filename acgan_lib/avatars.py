@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from acgan_lib._paths import data_dir
+from acgan_lib._files import data_dir
 from acgan_lib.data import LabelledImages, Split, _cache_dir
 
 KINDS = (
