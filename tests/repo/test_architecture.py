@@ -13,7 +13,7 @@ PACKAGE = ROOT / "acgan_lib"
 CORE = (
     "_files", "runtime", "pictures", "data", "nets", "losses", "objectives", "train", "checkpoint",
     "callbacks", "latent", "judge", "viz", "metrics", "toy", "glyphs", "avatars", "regularise",
-    "zoo", "adapt",
+    "zoo", "pairs",
 )  # fmt: skip
 ABOVE = ("families", "widgets", "scale", "experiments")
 EVENING = (
