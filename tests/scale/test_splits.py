@@ -5,7 +5,9 @@ Ray is started once for this file, on this machine alone. Every kill is a SIGKIL
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -228,15 +230,31 @@ def test_without_ray_the_error_says_what_to_install(monkeypatch) -> None:
         engine.run_tasks({"a": broken}, workers=1)
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 def test_the_view_tells_states_steps_and_restarts() -> None:
     board = engine.Board(("a", "long"))
+    screen, log = Terminal(), io.StringIO()
+    views = [engine._View(screen), engine._View(log)]
     board.start("a")
     board.start("a")
     board.report("a", 1_000, 4_000)
+    for view in views:
+        view(board.copy())
+    assert log.getvalue() == "", "a log has a line for each task that ends, and nothing else"
+    board.report("long", 50, 50)
     board.end("long", "done")
-    first, second = engine.text(board.lines).splitlines()
-    assert first == "a     █████··············· running, start 2 1,000/4,000"
-    assert second.endswith("done")
+    for view in views:
+        view(board.copy())
+        view(board.copy())
+        view.close()
+    assert log.getvalue() == "long: done, 50/50\n"
+    last = screen.getvalue()
+    assert re.search(r"a: +25%.* 1000/4000 .*running, start 2", last), last
+    assert re.search(r"long: 100%.* 50/50 .*done", last), last
 
 
 # -- the engine, on processes --------------------------------------------------------------------
