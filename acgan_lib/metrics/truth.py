@@ -153,7 +153,8 @@ class Swap(NamedTuple):
     kept: share of swaps that leave the factor as it was.
     chance: that share, were the classes' readings independent with the frequencies they have.
         1/L for uniform ones, and 1 for a generator that knows a single value.
-    bits: mutual information between the factor before and after a swap; at most log2 L.
+    bits: mutual information between the factor before and after a swap: 0 where a swap forgets
+        it, log2 L where it keeps it. Its correction can carry it a little beyond both.
     pairs: float64 (K, K), the share kept between each two classes; 1 on the diagonal.
     n of the estimates counts rows, one z each.
     """
