@@ -15,12 +15,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
@@ -79,8 +80,8 @@ def class_folders(path: str | Path, keep: Sequence[str] = ()) -> dict[str, list[
         inner = next(iter(found.values()))[0].parent.relative_to(path)
         warnings.warn(
             f"folders of folders: no class folder of {path} has a picture of its own, only folders "
-            f"such as {inner} have. The classes are {', '.join(found)}. If they should be the "
-            "inner folders, name the folder that holds those",
+            f"such as {inner}, whose class is {inner.parts[0]}. If it should be {inner.name}, "
+            f"name {inner.parts[0]} or another folder that holds the classes",
             stacklevel=3,
         )
     return found
@@ -202,17 +203,19 @@ def square(image: Image.Image, size: int, channels: int) -> Tensor:
     return torch.from_numpy(np.array(image)).reshape(size, size, channels).permute(2, 0, 1)
 
 
-def _decoded(image: Image.Image, file: Path) -> Image.Image:
+def _decoded(image: ImageFile, file: Path) -> Image.Image:
     """Load an opened picture and return it with what Pillow does not do to its pixels."""
-    mode = image.tile[0].args if image.tile else ""  # of the file; image.mode is Pillow's
-    mode = mode[0] if isinstance(mode, tuple) else mode
+    mode: Any = image.tile[0].args if image.tile else ""  # the file's; image.mode is Pillow's
+    if isinstance(mode, tuple):
+        mode = mode[0] if mode else ""
     image.load()
     if image.format == "PNG" and image.mode != "P" and "transparency" in image.info:
         return _keyed(image, file, mode)
-    if image.format == "BMP" and mode == "BGRX":  # Pillow takes the fourth byte for padding
-        image.putalpha(Image.fromarray(_reread(file, "XBGR")[..., 0]))
-    if image.format == "BMP" and image.mode == "RGBA" and image.getextrema()[3] == (0, 0):
-        return image.convert("RGB")  # padding it is: all of it is 0
+    if image.format == "BMP":
+        if mode == "BGRX":  # Pillow takes the fourth byte for padding
+            image.putalpha(Image.fromarray(_reread(file, "XBGR")[..., 0]))
+        if image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
+            return image.convert("RGB")  # all of it is 0: it is padding
     if image.format == "PPM" and image.mode == "I":  # Pillow scales it to 16 bits
         return Image.fromarray(np.asarray(image).astype(np.uint16))
     if isinstance(image, TiffImageFile) and image.mode.startswith("I;16"):
@@ -230,7 +233,7 @@ def _keyed(image: Image.Image, file: Path, mode: str) -> Image.Image:
     depth = {"1": 1, "L;2": 2, "L;4": 4, "I;16B": 16, "RGB;16B": 16}.get(mode, 8)
     samples = np.asarray(image.convert("L") if depth == 1 else image).astype(np.uint16)
     if mode == "RGB;16B":
-        samples = samples << 8 | _reread(file, "RGB;16L")
+        samples = (samples << 8 | _reread(file, "RGB;16L")).astype(np.uint16)
     most = 2**depth - 1
     clear = samples == (np.array(image.info["transparency"]) & most) * max(255 // most, 1)
     samples[clear.all(-1) if samples.ndim == 3 else clear] = 65_535
