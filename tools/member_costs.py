@@ -17,8 +17,9 @@ from typing import Any
 import torch
 
 from acgan_lib import nets, objectives, runtime, train
-from acgan_lib.data import LETTERS, LabelledImages
+from acgan_lib.data import LabelledImages
 from acgan_lib.experiments import ch06_fashion, ch17_paper_nets
+from acgan_lib.glyphs import LETTERS
 from acgan_lib.scale import engine, splits, stacked
 from acgan_lib.train import TrainConfig
 

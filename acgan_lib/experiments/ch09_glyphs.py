@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from acgan_lib import latent, metrics, objectives, zoo
-from acgan_lib.data import LETTERS, Glyphs, glyphs
 from acgan_lib.experiments.ch06_fashion import RESULTS, record
 from acgan_lib.experiments.ch13_style import STYLE, explained, train_style_judge
+from acgan_lib.glyphs import LETTERS, Glyphs, glyphs
 from acgan_lib.judge import BATCH_SIZE, Judge, train_judge
 from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
 from acgan_lib.runtime import pick_device, seed_everything

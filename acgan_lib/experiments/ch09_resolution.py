@@ -23,9 +23,10 @@ from torch import Tensor, nn
 
 from acgan_lib import metrics, objectives, zoo
 from acgan_lib._files import data_dir
-from acgan_lib.data import LETTERS, LabelledImages, fashion_mini, glyphs
+from acgan_lib.data import LabelledImages, fashion_mini
 from acgan_lib.experiments.ch06_fashion import record, the_judge
 from acgan_lib.experiments.ch09_glyphs import TEN, Size, model_name, networks
+from acgan_lib.glyphs import LETTERS, glyphs
 from acgan_lib.judge import Judge, train_judge
 from acgan_lib.metrics import Estimate
 from acgan_lib.metrics.alarm import Alarm, Look

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from acgan_lib import metrics
-from acgan_lib.data import Glyphs
+from acgan_lib.glyphs import Glyphs
 from acgan_lib.judge import BATCH_SIZE, Judge, random_shift
 from acgan_lib.runtime import supports_bf16
 

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from acgan_lib import metrics, zoo
-from acgan_lib.data import LETTERS, Glyphs, LabelledImages, glyphs
+from acgan_lib.data import LabelledImages
 from acgan_lib.experiments.ch06_fashion import RESULTS, record
 from acgan_lib.experiments.ch09_glyphs import TEN, Size, model_name, swap_grid
 from acgan_lib.experiments.ch13_style import STYLE
+from acgan_lib.glyphs import LETTERS, Glyphs, glyphs
 from acgan_lib.judge import Judge
 from acgan_lib.losses import class_loss, code_loss, d_source_fake, d_source_real, g_source
 from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
@@ -108,7 +109,7 @@ def real_pairs(data: Glyphs) -> LabelledImages:
     """Return each letter beside the next letter of its typeface, in two channels: (N, 2, H, W).
 
     Raises:
-        ValueError: if the rows are not in the order of :func:`acgan_lib.data.glyphs`.
+        ValueError: if the rows are not in the order of :func:`acgan_lib.glyphs.glyphs`.
     """
     following = torch.arange(len(data)).roll(-len(data) // data.num_classes)
     if not torch.equal(data.typeface, data.typeface[following]):

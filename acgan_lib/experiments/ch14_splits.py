@@ -31,8 +31,9 @@ import torch
 from torch import nn
 
 from acgan_lib import metrics, zoo
-from acgan_lib.data import LETTERS, LabelledImages, fashion_mnist, glyphs
+from acgan_lib.data import LabelledImages, fashion_mnist
 from acgan_lib.experiments.ch06_fashion import RESULTS, record
+from acgan_lib.glyphs import LETTERS, glyphs
 from acgan_lib.scale import splits
 from acgan_lib.train import TrainConfig
 

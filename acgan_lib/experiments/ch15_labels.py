@@ -14,22 +14,17 @@ import argparse
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple, get_args
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from acgan_lib import metrics, objectives, zoo
-from acgan_lib.data import (
-    LabelledImages,
-    PartlyLabelled,
-    fashion_mnist,
-    glyphs,
-    hide_labels,
-    to_uint8,
-)
+from acgan_lib.data import UNLABELLED, LabelledImages, fashion_mnist, rows_per_class, to_uint8
 from acgan_lib.experiments.ch06_fashion import RESULTS, class_logits, head_accuracy, record
+from acgan_lib.glyphs import glyphs
 from acgan_lib.judge import random_shift
 from acgan_lib.losses import class_loss
 from acgan_lib.metrics.matching import best_match, contingency
@@ -43,6 +38,61 @@ STEPS = 600
 SHARE = 0.2  # of labelled images in AC-GAN's batches, by repeating them
 BATCH = 50
 RATE = 1e-3
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PartlyLabelled(LabelledImages):
+    """Images of which some have no label: theirs is UNLABELLED.
+
+    A type of its own, so that an ordinary set still refuses a -1 that came in by mistake. Train
+    on it with `objectives.semi`.
+    """
+
+    lowest_label: ClassVar[int] = UNLABELLED
+
+    def labelled(self) -> LabelledImages:
+        """Return the images with a label, in their order here, as an ordinary set."""
+        rows = torch.nonzero(self.labels != UNLABELLED).flatten()
+        return LabelledImages(
+            self.images[rows], self.labels[rows], self.class_names, f"{self.source}, those alone"
+        )
+
+    def repeated(self, share: float) -> PartlyLabelled:
+        """Return the set with its labelled images repeated until they are a `share` of it.
+
+        Ten labels among 60,000 would else be met once in an epoch. The share is met as nearly as
+        whole repeats can, and a set that has it already comes back as it is.
+
+        Raises ValueError unless 0 <= share < 1 and, for a share above 0, an image has a label.
+        """
+        rows = torch.nonzero(self.labels != UNLABELLED).flatten()
+        if not 0 <= share < 1 or (share and not len(rows)):
+            raise ValueError(
+                f"share must lie in [0, 1), and {len(rows)} of {len(self)} images have a label"
+            )
+        hidden = len(self) - len(rows)
+        times = round(share / (1 - share) * hidden / max(len(rows), 1))
+        if times <= 1:
+            return self
+        every = torch.arange(len(self), device=rows.device)
+        index = torch.cat([every, rows.repeat(times - 1)])
+        return replace(self, images=self.images[index], labels=self.labels[index])
+
+
+def hide_labels(data: LabelledImages, keep: int, seed: int) -> PartlyLabelled:
+    """Return all of the images in their order, with the labels of `keep` random ones a class.
+
+    The same seed keeps the same labels, and a larger `keep` keeps those and more.
+
+    Raises ValueError if `keep` is negative or a class has fewer images.
+    """
+    if keep < 0:
+        raise ValueError(f"keep must be 0 or more, not {keep}")
+    rows = rows_per_class(data, [keep] * data.num_classes, seed).to(data.labels.device)
+    labels = torch.full_like(data.labels, UNLABELLED)
+    labels[rows] = data.labels[rows]
+    source = f"{data.source}, labels of {keep} a class"
+    return PartlyLabelled(data.images, labels, data.class_names, source)
 
 
 def train_classifier(

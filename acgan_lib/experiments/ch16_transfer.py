@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from acgan_lib import metrics, objectives, zoo
-from acgan_lib.data import LETTERS, Glyphs, glyphs
 from acgan_lib.experiments.ch06_fashion import RESULTS, head_accuracy, record
 from acgan_lib.experiments.ch09_glyphs import GAN_STEPS, TEN, networks
 from acgan_lib.experiments.ch15_labels import train_classifier
+from acgan_lib.glyphs import LETTERS, Glyphs, glyphs
 from acgan_lib.nets import Discriminator
 from acgan_lib.runtime import pick_device, seed_everything
 from acgan_lib.train import TrainConfig, fit

@@ -24,7 +24,8 @@ from scipy.spatial.distance import squareform
 from torch import Tensor, nn
 
 from acgan_lib import objectives, zoo
-from acgan_lib.data import LETTERS, LabelledImages, glyphs
+from acgan_lib.data import LabelledImages
+from acgan_lib.glyphs import LETTERS, glyphs
 from acgan_lib.metrics.sampling import in_batches
 from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
 from acgan_lib.runtime import pick_device

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from acgan_lib import metrics
-from acgan_lib.data import fashion_mini, glyphs
+from acgan_lib.data import fashion_mini
 from acgan_lib.experiments import ch09_resolution
+from acgan_lib.glyphs import glyphs
 from acgan_lib.metrics import Estimate
 from acgan_lib.metrics.alarm import Alarm
 

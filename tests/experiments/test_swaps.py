@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from acgan_lib import metrics
-from acgan_lib.data import glyphs
 from acgan_lib.experiments import ch13_swaps
 from acgan_lib.experiments.ch06_fashion import RESULTS
+from acgan_lib.glyphs import glyphs
 from acgan_lib.nets import Discriminator, Generator
 from acgan_lib.objectives import Batch, acgan
 

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from acgan_lib import zoo
-from acgan_lib.data import LabelledImages, glyphs
+from acgan_lib.data import LabelledImages
+from acgan_lib.glyphs import glyphs
 from acgan_lib.scale import engine, splits
 from acgan_lib.train import TrainConfig
 
