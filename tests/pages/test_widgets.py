@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from acgan_lib import latent, nets, widgets
-from acgan_lib.widgets import base
+from acgan_lib import latent, nets, widgets, zoo
+from acgan_lib.widgets import base, export
 from acgan_lib.widgets.faces import STRIP, TILES
 
 K = 3
@@ -118,7 +118,11 @@ def test_map_goes_through_three_z() -> None:
     G = generator()
     widget = widgets.LatentMap(G, (4, 7, 5), label=2)
     z = {seed: latent.seeded(seed, 8) for seed in (4, 5, 7)}
-    corners = {4: [0.0, 0.0], 7: [1.0, 0.0], 5: [0.5, 3**0.5 / 2]}
+    assert torch.equal(widget.z, z[4])
+    h = 3**0.5 / 2
+    corners = {4: [0.0, 0.0], 7: [1.0, 0.0], 5: [0.5, h]}
+    # A square with a quarter of a side about the triangle, across, and as much of it up as down.
+    assert widget.ranges == widget.spec["ranges"] == [[-0.25, 1.25], [h / 2 - 0.75, h / 2 + 0.75]]
     for seed, coords in corners.items():
         ask(widget, {"seed": 4, "coords": coords, "label": 2})
         torch.testing.assert_close(widget.z, z[seed])
@@ -366,8 +370,9 @@ def test_one_view_serves_every_face(kind: str) -> None:
     assert (spec["kind"], spec["classes"], spec["latent_dim"]) == (kind, ["x", "y", "z"], 8)
     assert (spec["reach"], spec["start"]["seed"]) == (2.5, 5)
     assert spec["start"].get("label") == (2 if labelled else None)
-    # The front end reads them as little-endian float32.
-    sent = np.frombuffer(base64.b64decode(spec["rows"]), "<f4")
+    sheet, size = png(face), spec["size"]
+    assert sheet.shape == (size[0], spec["strip"] * size[1])
+    sent = np.frombuffer(base64.b64decode(spec["rows"]), "<f4")  # as the front end reads it
     assert torch.equal(torch.from_numpy(sent.copy()).view(2, 8), rows)
     step = torch.tensor([1.0, -0.5])
     ask(face, {**face.request, "coords": step.tolist()})
@@ -379,6 +384,18 @@ def test_each_face_has_directions_of_its_own() -> None:
     counts = {kind: len(face(G).directions) for kind, face in FACES.items()}
     assert counts == {"explorer": 4, "swap": 2, "mix": 0, "map": 2, "beside": 1}
     assert torch.equal(widgets.LatentExplorer(G).directions, latent.principal_directions(G, 4))
+
+
+def test_a_page_is_told_of_the_files_that_draw_in_a_generators_place() -> None:
+    """All of a face's generators have one, or none is named."""
+    shipped, early = (zoo.load(f"acgan_fashion{suffix}") for suffix in ("", "_early"))
+    files = [export.file_name(f"acgan_fashion{suffix}") for suffix in ("", "_early")]
+    assert widgets.ClassSwap(shipped).spec["models"] == files[:1]
+    beside = widgets.SideBySide({"early": early, "late": shipped})
+    assert beside.spec["models"] == files[::-1]
+    own = nets.Generator(width=4)
+    assert widgets.ClassSwap(own).spec["models"] == []
+    assert widgets.SideBySide({"own": own, "late": shipped}).spec["models"] == []
 
 
 class Deconvolutions(nn.Module):
@@ -479,17 +496,22 @@ def frames(count: int = 3, n: int = 4, channels: int = 1) -> list[tuple[int, Ten
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_scrubber_holds_every_picture_bit_for_bit(channels: int) -> None:
-    given = frames(channels=channels)
+    given = frames(n=5, channels=channels)  # 15 pictures do not fill the sheet's 4 rows of 4
     widget = widgets.Scrubber(given, columns=2)
     sheet, across = png(widget), widget.spec["across"]
     for f, (_, images) in enumerate(given):
         for i, image in enumerate(images):
-            row, column = divmod(f * 4 + i, across)
+            row, column = divmod(f * 5 + i, across)
             cell = sheet[row * 5 : row * 5 + 5, column * 6 : column * 6 + 6]
             assert torch.equal(cell.view(5, 6, channels), image.permute(1, 2, 0))
     assert widget.spec["steps"] == [0, 100, 200]
     assert widget.spec["columns"] == 2
-    assert repr(widget) == "Scrubber(frames=3, pictures=4, steps=0..200)"
+    assert repr(widget) == "Scrubber(frames=3, pictures=5, steps=0..200)"
+
+
+def test_scrubber_has_a_column_for_each_label_or_is_about_square() -> None:
+    assert widgets.Scrubber(frames(), labels=list("abcd")).spec["columns"] == 4
+    assert [widgets.Scrubber(frames(n=n)).spec["columns"] for n in (1, 4, 5)] == [1, 2, 3]
 
 
 def test_scrubber_says_what_frames_are_that_are_no_training_steps() -> None:
