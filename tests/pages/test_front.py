@@ -23,6 +23,8 @@ from test_lab import FLAGS, assert_shows, drag, read, settle
 from torch import Tensor
 
 from acgan_lib import latent, nets, widgets
+from acgan_lib.widgets.base import FRONT
+from acgan_lib.widgets.faces import GeneratorFace
 
 pytestmark = pytest.mark.browser
 NAMES = ["Top", "Trouser", "Bag"]
@@ -79,7 +81,7 @@ def page_with(browser: Browser) -> Iterator[Open]:
     contexts = []
 
     def opened(
-        *faces: widgets._GeneratorFace, hash: str = "", built: bool = False, **how: Any
+        *faces: GeneratorFace, hash: str = "", built: bool = False, **how: Any
     ) -> Page:
         context = browser.new_context(**{"viewport": {"width": 900, "height": 800}, **how})
         contexts.append(context)
@@ -322,7 +324,7 @@ def test_gif_is_what_pillow_reads(browser: Browser, channels: int) -> None:
                 bytes: Uint8Array.from(bytes)})), 2, 5));
         }""",
         {
-            "code": (widgets.FRONT / "gif.js").read_text(encoding="utf-8"),
+            "code": (FRONT / "gif.js").read_text(encoding="utf-8"),
             "frames": [frame.flatten().tolist() for frame in noise],
             "c": channels,
         },

@@ -25,6 +25,7 @@ from playwright.sync_api import Locator, Page, sync_playwright
 from torch import Tensor
 
 from acgan_lib import latent, nets, widgets
+from acgan_lib.widgets.faces import STRIP
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTER = ROOT / "book" / "ch05_cgan.ipynb"
@@ -476,7 +477,7 @@ def test_without_a_kernel_a_strip_and_a_reason_stand_in(page: Page, G: nets.Gene
     assert len(controls) == 8
     assert all(control.is_disabled() for control in controls)
     canvases = static.get_by_role("img").all()
-    assert len(canvases) == 1 + widgets.STRIP
+    assert len(canvases) == 1 + STRIP
     assert_shows(canvases[0], picture(G, 5, [0.0] * 4, 0))
     assert_shows(canvases[1], picture(G, 5, [-4.0, 0.0, 0.0, 0.0], 0))
     static.close()
