@@ -19,17 +19,18 @@ from typing import Any, ClassVar, NamedTuple, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from acgan_lib import metrics, objectives, zoo
 from acgan_lib.data import UNLABELLED, LabelledImages, fashion_mnist, rows_per_class, to_uint8
-from acgan_lib.experiments.ch06_fashion import RESULTS, class_logits, head_accuracy, record
+from acgan_lib.experiments.ch06_fashion import RESULTS, head_accuracy, record
 from acgan_lib.glyphs import glyphs
-from acgan_lib.judge import random_shift
+from acgan_lib.judge import Recipe, fit_supervised, random_shift
 from acgan_lib.losses import class_loss
 from acgan_lib.metrics.matching import best_match, contingency
 from acgan_lib.nets import Discriminator, Generator
-from acgan_lib.runtime import pick_device, seed_everything, supports_bf16
+from acgan_lib.runtime import pick_device, seed_everything
 from acgan_lib.train import Result, TrainConfig, fit
 
 LABEL_RESULTS = RESULTS.with_name("labels.json")
@@ -110,22 +111,25 @@ def train_classifier(
         shift: 0 turns the shifts off.
         width: of the discriminator.
     """
-    seed_everything(seed)
-    device = pick_device()
-    D = Discriminator(width=width, class_head=data.num_classes).to(device)
-    D.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    data, shifts = data.to(device), torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(D.parameters(), RATE, (0.5, 0.999), fused=True)
-    for step in range(steps):
-        optimiser.param_groups[0]["lr"] = RATE * (1 - step / steps)
+    data, shifts = data.to(pick_device()), torch.Generator().manual_seed(seed)
+
+    def batch(step: int) -> tuple[Tensor, Tensor]:
         x, y = data.batch(step, min(BATCH, len(data)), seed)
-        x = random_shift(x, shifts, shift).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=supports_bf16(device)):
-            logits = class_logits(D, x)
-        optimiser.zero_grad(set_to_none=True)
-        class_loss(logits, y).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    return D.eval()
+        return random_shift(x, shifts, shift), y
+
+    def to_zero(network: nn.Module, steps: int) -> Recipe:
+        optimiser = torch.optim.Adam(network.parameters(), RATE, (0.5, 0.999), fused=True)
+        return optimiser, LambdaLR(optimiser, lambda step: 1 - step / steps)
+
+    return fit_supervised(
+        lambda: Discriminator(width=width, class_head=data.num_classes),
+        batch,
+        lambda output, y: class_loss(output.class_logits, y),
+        steps=steps,
+        seed=seed,
+        device=data.images.device,
+        recipe=to_zero,
+    )
 
 
 class Task(NamedTuple):

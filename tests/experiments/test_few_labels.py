@@ -157,7 +157,7 @@ def test_the_classifier_learns_what_is_easy() -> None:
     data = LabelledImages(images, light, ("dark", "light"), "two greys")
     D = ch15_labels.train_classifier(data, steps=20, seed=0)
     assert not D.training
-    assert bool((ch15_labels.class_logits(D, data.normalised()).argmax(1) == light).all())
+    assert bool((D(data.normalised()).class_logits.argmax(1) == light).all())
 
 
 def test_each_run_is_done_once_and_recorded(tmp_path, monkeypatch) -> None:
