@@ -6,11 +6,6 @@ The runs are tiny: networks of width 4, 40 images, a handful of steps.
 from __future__ import annotations
 
 import copy
-import csv
-import os
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -23,79 +18,16 @@ from checks import (
     two_classes,
 )
 from PIL import Image
+from tiny_runs import Stop, assert_same, config, networks, tiny_run, weights
 from torch import Tensor, nn
 
 from acgan_lib import train
 from acgan_lib.data import LabelledImages, image_folder
 from acgan_lib.nets import Discriminator, Generator
 from acgan_lib.objectives import Batch, Objective, acgan, cgan, gan
-from acgan_lib.train import (
-    CsvHistory,
-    Progress,
-    Result,
-    SampleGrid,
-    TensorBoardHistory,
-    TrainConfig,
-    TrainingDivergedError,
-    draw_latents,
-    fit,
-    frozen,
-)
+from acgan_lib.train import Progress, TrainingDivergedError, draw_latents, fit, frozen
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def config(**changes: Any) -> TrainConfig:
-    settings = {"batch_size": 4, "precision": "fp32", "progress": False, "log_every": 1}
-    return TrainConfig(**{**settings, "checkpoint_every": 2, **changes})
-
-
-def networks(seed: int = 0, width: int = 4) -> tuple[Generator, Discriminator]:
-    torch.manual_seed(seed)
-    G = Generator(latent_dim=8, num_classes=2, width=width)
-    return G, Discriminator(width=width, class_head=2)
-
-
-def tiny_run(
-    run_dir: Path | None = None,
-    steps: int = 8,
-    objective: Objective | None = None,
-    callbacks: Any = (),
-    **changes: Any,
-) -> Result:
-    return fit(
-        *networks(), two_classes(), objective or acgan(),
-        steps=steps, config=config(**changes), callbacks=callbacks, run_dir=run_dir,
-    )  # fmt: skip
-
-
-def weights(result: Result) -> dict[str, Tensor]:
-    """Every tensor of a result: parameters, BatchNorm's statistics, spectral norm's vectors."""
-    return {
-        f"{name}.{key}": value
-        for name in ("G", "D", "G_ema")
-        for key, value in getattr(result, name).state_dict().items()
-    }
-
-
-def assert_same(a: Result, b: Result) -> None:
-    left, right = weights(a), weights(b)
-    assert left.keys() == right.keys()
-    different = [k for k in left if not torch.equal(left[k], right[k])]
-    assert not different
-    assert a.history.rows == b.history.rows
-
-
-class Stop(Exception):
-    """Raised by a callback, in a killed run's place."""
-
-
-def stop_at(step: int) -> Any:
-    def callback(progress: Progress) -> None:
-        if progress.step == step:
-            raise Stop
-
-    return callback
 
 
 # --- latents and labels -------------------------------------------------------------------------
@@ -324,200 +256,6 @@ def test_progress_bar_shows_the_losses(capsys) -> None:
     assert "acgan[real+fake]" in shown
     assert "2/2" in shown
     assert "g_class=" in shown
-
-
-def test_sample_grid_keeps_frames_of_fixed_latents() -> None:
-    z, y = torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 2
-    grid = SampleGrid(z, y, every=2)
-    result = tiny_run(steps=5, callbacks=[grid])
-    assert [step for step, _ in grid.frames] == [2, 4, 5]
-    assert all(f.shape == (6, 1, 32, 32) and f.dtype == torch.uint8 for _, f in grid.frames)
-    with torch.no_grad():
-        last = (result.G_ema(z, y).double() + 1) * 127.5
-    assert (last - grid.frames[-1][1]).abs().max() < 0.51
-    assert not torch.equal(grid.frames[0][1], grid.frames[-1][1])
-
-
-def test_sample_grid_without_labels() -> None:
-    grid = SampleGrid(torch.randn(2, 8), None, every=1)
-    torch.manual_seed(0)
-    G, D = Generator(latent_dim=8, num_classes=0, width=4), Discriminator(width=4)
-    fit(G, D, two_classes(), gan(), steps=1, config=config(), callbacks=[grid])
-    assert len(grid.frames) == 1
-
-
-def read_csv(path: Path) -> list[dict[str, float]]:
-    with path.open(newline="") as file:
-        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
-
-
-def test_csv_history_is_the_history(tmp_path: Path) -> None:
-    path = tmp_path / "history.csv"
-    result = tiny_run(steps=5, callbacks=[CsvHistory(path)], log_every=2)
-    assert read_csv(path) == result.history.rows
-    assert [p.name for p in tmp_path.iterdir()] == ["history.csv"]
-
-
-def test_tensorboard_history_is_readable(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    result = tiny_run(steps=4, callbacks=[TensorBoardHistory(tmp_path)], log_every=2)
-    events = EventAccumulator(str(tmp_path)).Reload()
-    points = events.Scalars("g_class")
-    assert [p.step for p in points] == [2, 4]
-    assert [p.value for p in points] == pytest.approx(result.history.column("g_class"))
-    assert set(events.Tags()["scalars"]) == set(result.history.rows[0]) - {"step"}
-
-
-# --- resuming -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_run_stopped_anywhere_resumes_to_the_same_weights(tmp_path: Path, precision: str) -> None:
-    settings = {"precision": precision, "log_every": 2, "checkpoint_every": 4, "steps": 9}
-    whole = tiny_run(callbacks=[CsvHistory(tmp_path / "whole.csv")], **settings)
-    run, path = tmp_path / "run", tmp_path / "history.csv"
-    for step in (3, 6, 7):  # before the first checkpoint, and twice after it
-        with pytest.raises(Stop):
-            tiny_run(run, callbacks=[CsvHistory(path), stop_at(step)], **settings)
-    resumed = tiny_run(run, callbacks=[CsvHistory(path)], **settings)
-    assert_same(whole, resumed)
-    assert path.read_bytes() == (tmp_path / "whole.csv").read_bytes()
-    # A run that has ended is only loaded.
-    steps: list[int] = []
-    again = tiny_run(run, callbacks=[lambda p: steps.append(p.step)], **settings)
-    assert_same(whole, again)
-    assert steps == []
-
-
-def test_dropout_and_noise_resume_too(tmp_path: Path) -> None:
-    from acgan_lib.experiments.ch17_paper_nets import PaperDiscriminator, PaperGenerator
-
-    def run(run_dir: Path | None, callbacks: Any = ()) -> Result:
-        torch.manual_seed(0)
-        G = PaperGenerator((8, 4), 16, latent_dim=8, num_classes=2, channels=1)
-        D = PaperDiscriminator(16, class_head=2, channels=1, noise=0.1)
-        data = two_classes()
-        data = LabelledImages(data.images[:, :, ::2, ::2], data.labels, data.class_names, "small")
-        return fit(
-            G, D, data, acgan(),
-            steps=4, config=config(), callbacks=callbacks, run_dir=run_dir,
-        )  # fmt: skip
-
-    whole = run(None)
-    with pytest.raises(Stop):
-        run(tmp_path, [stop_at(3)])
-    assert_same(whole, run(tmp_path))
-
-
-SERVER = """
-    import os, random, signal, sys, time
-    from pathlib import Path
-    import torch
-    import torch._dynamo  # the optimiser would import it in every child, for seconds
-    import test_train as t
-
-    torch.set_num_threads(1)
-    run = Path(sys.argv[1])
-    steps = 14
-    kill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-
-    def half_written(saved, file):  # half of the checkpoint's bytes are on disk
-        import io
-        whole = io.BytesIO()
-        real_save(saved, whole)
-        file.write(whole.getvalue()[: whole.tell() // 2])
-        file.flush()
-        kill()
-
-    real_save = torch.save
-    def child(how):
-        callbacks = [t.CsvHistory(run / "history.csv")]
-        if how == "half written":
-            torch.save = half_written
-        elif how == "before it is renamed":
-            os.replace = kill
-        elif how == "before the history":
-            callbacks.insert(0, lambda p: kill() if p.step % 3 == 0 else None)
-        elif how == "after the history":
-            callbacks.append(lambda p: kill() if p.step % 4 == 0 else None)
-        elif how == "between D and G":
-            t.train.frozen = kill  # D has moved, G has not
-        t.tiny_run(run, steps, callbacks=callbacks)
-        os._exit(0)
-
-    run.mkdir()
-    moments = ["between D and G", "half written", "before it is renamed", "before the history",
-               "half written", "after the history", "before it is renamed", "between D and G"]
-    moments += [random.Random(i).uniform(0.01, 0.3) for i in range(6)] + ["never"]
-    for how in moments:
-        pid = os.fork()
-        if pid == 0:
-            child(how)
-        if isinstance(how, float):
-            time.sleep(how)
-            os.kill(pid, signal.SIGKILL)
-        status = os.waitpid(pid, 0)[1]
-        print(how, os.waitstatus_to_exitcode(status), flush=True)
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes that it forked")
-def test_a_run_killed_with_sigkill_at_any_moment_resumes_to_the_same_weights(
-    tmp_path: Path,
-) -> None:
-    """One process forks the run again and again and kills it: within a step, within a write."""
-    run = tmp_path / "run"
-    ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(SERVER), str(run)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
-    *killed, last = ended.stdout.splitlines()
-    assert last == "never 0", ended.stdout + ended.stderr
-    assert len(killed) == 14
-    assert all(line.endswith(" -9") for line in killed[:8]), ended.stdout + ended.stderr
-    whole = tiny_run(steps=14, callbacks=[CsvHistory(tmp_path / "whole.csv")])
-    assert_same(whole, tiny_run(run, steps=14))  # ended, so this only loads it
-    assert (run / "history.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"seed": 1}, {"steps": 6}, {"lr_g": 1e-3}, {"lr_d": 1e-3}, {"batch_size": 8},
-        {"ema": 0.5}, {"linear_decay": False}, {"betas": (0.0, 0.9)}, {"precision": "bf16"},
-        {"objective": acgan(class_loss_on="real")}, {"objective": acgan(g_class_weight=0.1)},
-        {"objective": acgan(saturating=True)},
-    ],
-    ids=lambda c: "-".join(c),
-)  # fmt: skip
-def test_another_runs_folder_is_refused_and_left_alone(tmp_path: Path, changes: Any) -> None:
-    path = tmp_path / "last.pt"
-    tiny_run(tmp_path)
-    before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"last.pt holds another run .*give a new run_dir"):
-        tiny_run(tmp_path, **changes)
-    assert path.read_bytes() == before
-
-
-def test_what_does_not_change_a_run_does_not_stop_it_from_going_on(tmp_path: Path) -> None:
-    with pytest.raises(Stop):
-        tiny_run(tmp_path, callbacks=[stop_at(5)])
-    resumed = tiny_run(tmp_path, checkpoint_every=4, objective=acgan())
-    assert_same(resumed, tiny_run())
-
-
-def test_a_checkpoint_is_read_without_running_code(tmp_path: Path) -> None:
-    class Evil:
-        def __reduce__(self) -> Any:
-            return print, ("code ran",)
-
-    torch.save({"identity": Evil()}, tmp_path / "last.pt")
-    with pytest.raises(Exception, match="Weights only load failed"):
-        tiny_run(tmp_path)
 
 
 # --- divergence ---------------------------------------------------------------------------------
