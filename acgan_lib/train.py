@@ -352,7 +352,7 @@ def _step(
     z, y_fake = (part[rows] for part in drawn)
     state.set_learning_rates(t)
     # Dropout and noise inside the networks; each rank draws its own.
-    with seeded(_mix(config.seed, t) + (state.ranks.rank << 40), device):
+    with seeded(_mix(config.seed, t, state.ranks.rank), device):
         with state.autocast():
             real = Batch(x.contiguous(memory_format=torch.channels_last), y)
             fake = Batch(G(z, y_fake), y_fake, z)
@@ -533,5 +533,6 @@ def _stop_if_diverged(
     )
 
 
-def _mix(seed: int, step: int) -> int:
-    return (seed * 1_000_003 + step) * 2
+def _mix(seed: int, step: int, rank: int = 0) -> int:
+    # torch's CPU generator reads the low 32 bits alone, so the rank must change those.
+    return (seed * 1_000_003 + step) * 2 ^ rank * 2 * 0x9E3779B1 % 2**32
