@@ -167,6 +167,14 @@ class LabelledImages:
             chosen = self.images.index_select(0, index.to(self.images.device))
         return chosen.float().div_(127.5).sub_(1)
 
+    def fingerprint(self) -> str:
+        """Return a line that other images or labels would not have: SHA-256 over both."""
+        digest = hashlib.sha256()
+        for part in (self.images, self.labels):
+            digest.update(str(tuple(part.shape)).encode())
+            digest.update(part.cpu().contiguous().numpy())
+        return f"{len(self):,} images, SHA-256 {digest.hexdigest()[:16]}"
+
     def batch(
         self, step: int, batch_size: int, seed: int, rows: slice = slice(None)
     ) -> tuple[Tensor, Tensor]:

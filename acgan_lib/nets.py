@@ -8,13 +8,17 @@ Radford et al. 2015).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
+
+Labels = Tensor | np.ndarray[Any, Any] | Sequence[int] | int
 
 
 class DiscriminatorOutput(NamedTuple):
@@ -40,19 +44,19 @@ class ConditionalGenerator(nn.Module):
         self.channels = channels
         self.image_size = image_size
 
-    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, y: Labels | None = None) -> Tensor:
         """Draw one image for each latent.
 
         Args:
             z: float (n, latent_dim).
-            y: int64 (n,) in [0, num_classes); ignored, and may be None, if num_classes is 0.
+            y: n classes in [0, num_classes), or one class for all, as :func:`as_labels` takes
+                them; ignored, and may be None, if num_classes is 0.
 
         Returns:
             float (n, channels, image_size, image_size) in [-1, 1].
 
         Raises:
             ValueError: if a shape or a label does not fit.
-            TypeError: if ``y`` is not int64.
         """
         if self.num_classes == 0:
             return self.from_weights(z, z.new_zeros(z.shape[0], 0))
@@ -186,7 +190,6 @@ class Discriminator(nn.Module):
 
         Raises:
             ValueError: if the images' shape is not D's, or a label is missing or out of range.
-            TypeError: if ``y`` is not int64.
         """
         if x.shape[1:] != self.image_shape:
             raise ValueError(f"D takes images (n, {self.image_shape}), got {tuple(x.shape)}")
@@ -211,23 +214,48 @@ def normed(layer: nn.Module) -> nn.Module:
     return spectral_norm(layer)
 
 
-def one_hot(y: Tensor | None, num_classes: int, n: int) -> Tensor:
+def one_hot(y: Labels | None, num_classes: int, n: int) -> Tensor:
     """Return labels as float one-hot rows (n, num_classes), after checking them.
 
     Raises:
-        ValueError: if ``y`` is missing, not of shape (n,), or out of range.
-        TypeError: if ``y`` is not int64.
+        ValueError: as :func:`as_labels`.
     """
-    if y is None or y.shape != (n,):
-        got = None if y is None else tuple(y.shape)
-        raise ValueError(f"y must hold one label for each of the {n} rows, got {got}")
-    if y.dtype != torch.int64:
-        raise TypeError(f"y must be int64, got {y.dtype}: use y.long()")
-    # On CUDA this look at the values would stop the host until the device has caught up; there
-    # the scatter below has its own check.
-    if y.device.type == "cpu" and n and not 0 <= int(y.min()) <= int(y.max()) < num_classes:
-        raise ValueError(f"y must be in [0, {num_classes}), got {int(y.min())} to {int(y.max())}")
-    return F.one_hot(y, num_classes).float()
+    return F.one_hot(as_labels(y, n, num_classes), num_classes).float()
+
+
+def as_labels(
+    y: Labels | None, n: int, num_classes: int, *, lowest: int = 0, name: str = "y"
+) -> Tensor:
+    """Return labels as an int64 tensor (n,), after checking them.
+
+    Args:
+        y: n whole numbers in [lowest, num_classes) as a tensor, an array or a sequence; or one
+            number, for all rows.
+        name: of the argument, for the error.
+
+    Raises:
+        ValueError: if ``y`` is missing, has another shape, is not of whole numbers (floats,
+            truth values, one-hot rows), or has one out of range.
+    """
+    wanted = f"must hold one label for each of the {n} rows"
+    try:
+        labels = y if isinstance(y, Tensor) else torch.tensor(y)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} {wanted}, got {y!r}") from error
+    labels = labels.expand(n) if labels.ndim == 0 else labels
+    if labels.shape != (n,):
+        fix = f": use {name}.argmax(1)" if labels.ndim == 2 and labels.shape[1] > 1 else ""
+        raise ValueError(f"{name} {wanted}, got {tuple(labels.shape)}{fix}")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise ValueError(f"{name} must hold whole numbers, got {labels.dtype}: use {name}.long()")
+    labels = labels.long()
+    # On CUDA this look at the values would stop the host until the device has caught up. There
+    # the kernels that read labels have their own check.
+    if labels.device.type != "cuda" and n:
+        low, high = int(labels.min()), int(labels.max())
+        if not lowest <= low <= high < num_classes:
+            raise ValueError(f"{name} must be in [{lowest}, {num_classes}), got {low} to {high}")
+    return labels
 
 
 def init_weights(module: nn.Module) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from acgan_lib.callbacks import SampleGrid
 from acgan_lib.data import LabelledImages
 from acgan_lib.nets import DiscriminatorOutput
 from acgan_lib.objectives import Batch, Objective, gan
@@ -152,7 +153,7 @@ def training_draws_in_eval_mode(train: ModuleType, G: Any, D: nn.Module) -> None
     config = train.TrainConfig(batch_size=4, precision="fp32", progress=False)
     z = torch.randn(6, 8, generator=torch.Generator().manual_seed(1))
     y = torch.arange(6) % 2
-    grids = [train.SampleGrid(z[:n], y[:n], every=1) for n in (1, 6)]
+    grids = [SampleGrid(z[:n], y[:n], every=1) for n in (1, 6)]
     result = train.fit(G, D, two_classes(), gan(), steps=3, config=config, callbacks=grids)
     for (_, alone), (_, among) in zip(*(grid.frames for grid in grids), strict=True):
         assert (alone[0].int() - among[0].int()).abs().max() <= 1

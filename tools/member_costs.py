@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from acgan_lib import nets, objectives, runtime, train
+from acgan_lib.checkpoint import Checkpoint
 from acgan_lib.data import LabelledImages
 from acgan_lib.experiments import ch06_fashion, ch17_paper_nets
 from acgan_lib.glyphs import LETTERS
@@ -124,11 +125,11 @@ def engine_overheads(rounds: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "last.pt"
         write = statistics.median(
-            seconds(lambda: train._write(path, {**state.snapshot(), "identity": ""}))
+            seconds(lambda: Checkpoint(path, {}).write(state.snapshot()))
             for _ in range(rounds)
         )
         megabytes = path.stat().st_size / 1e6
-        read = seconds(lambda: train._read(path, ""))
+        read = seconds(Checkpoint(path, {}).read)
     return {
         "task in turn": alone,
         "start of Ray": begin,

@@ -121,7 +121,7 @@ def historical_averaging(G: nn.Module, D: nn.Module, weight: float = 1.0) -> Obj
     def g_loss(D: nn.Module, fake: Batch) -> Terms:
         return {**plain.g_loss(D, fake), "g_history": weight * past_g.penalty()}
 
-    return Objective("historical averaging", d_loss, g_loss)
+    return Objective("historical averaging", d_loss, g_loss, settings={"weight": weight})
 
 
 def d_source_real_smoothed(real_logit: Tensor, target: float = 0.9) -> Tensor:
@@ -151,7 +151,8 @@ def label_smoothing(target: float = 0.9) -> Objective:
             "d_source_fake": d_source_fake(D(fake.images).source_logit),
         }
 
-    return Objective("one-sided label smoothing", d_loss, gan().g_loss)
+    settings = {"target": target}
+    return Objective("one-sided label smoothing", d_loss, gan().g_loss, settings=settings)
 
 
 def spectral(module: nn.Module) -> nn.Module:

@@ -21,12 +21,13 @@ from torch import Tensor
 
 from acgan_lib import metrics, objectives, zoo
 from acgan_lib._files import data_dir
+from acgan_lib.callbacks import CsvHistory
 from acgan_lib.data import fashion_mini, fashion_mnist
 from acgan_lib.judge import BATCH_SIZE, Judge, train_judge
 from acgan_lib.metrics.matching import best_match, contingency, mutual_information
 from acgan_lib.nets import ConditionalGenerator, Discriminator, DiscriminatorOutput, Generator
 from acgan_lib.runtime import pick_device, seed_everything
-from acgan_lib.train import Callback, CsvHistory, Progress, TrainConfig, fit
+from acgan_lib.train import Callback, Progress, TrainConfig, fit
 
 GAN_STEPS = 6_000
 ON_THE_WAY = {300: "early", 1_500: "middle"}  # steps of the shipped AC-GAN's run that ship too

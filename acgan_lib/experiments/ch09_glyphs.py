@@ -19,13 +19,14 @@ import torch
 from torch import Tensor
 
 from acgan_lib import latent, metrics, objectives, zoo
+from acgan_lib.callbacks import CsvHistory
 from acgan_lib.experiments.ch06_fashion import RESULTS, record
 from acgan_lib.experiments.ch13_style import STYLE, explained, train_style_judge
 from acgan_lib.glyphs import LETTERS, Glyphs, glyphs
 from acgan_lib.judge import BATCH_SIZE, Judge, train_judge
 from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
 from acgan_lib.runtime import pick_device, seed_everything
-from acgan_lib.train import CsvHistory, TrainConfig, fit
+from acgan_lib.train import TrainConfig, fit
 
 JUDGE_STEPS = 1_500
 GAN_STEPS = 4_000

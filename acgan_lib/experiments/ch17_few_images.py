@@ -23,12 +23,13 @@ from torch import Tensor
 
 from acgan_lib import metrics, objectives
 from acgan_lib._files import data_dir
+from acgan_lib.callbacks import SampleGrid
 from acgan_lib.data import LabelledImages, fashion_mini, fashion_mnist
 from acgan_lib.experiments.ch06_fashion import head_accuracy, measure, record, the_judge
 from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
 from acgan_lib.regularise import diff_augment, r1, two_time_scales
 from acgan_lib.runtime import pick_device, seed_everything
-from acgan_lib.train import Progress, SampleGrid, TrainConfig, fit
+from acgan_lib.train import Progress, TrainConfig, fit
 
 RESULTS = data_dir() / "results" / "few_images.json"
 PER_CLASS, STEPS, LOOK_EVERY = 30, 1_500, 250

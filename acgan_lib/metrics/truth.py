@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from acgan_lib.metrics.estimate import Z_95, Estimate, bootstrap_mean
+from acgan_lib.metrics.estimate import Estimate, bootstrap_mean
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -265,7 +265,7 @@ def _log_ratio(x: Ints, y: Ints, z: Ints) -> tuple[Floats, float]:
 def _bits(logs: Floats, bias: float) -> Estimate:
     """Return the mean of logs in nats, less its bias, in bits, with its normal interval."""
     value = float(logs.mean() - bias) / math.log(2)
-    half = Z_95 * float(logs.std(ddof=1)) / math.sqrt(len(logs)) / math.log(2)
+    half = float(stats.norm.ppf(0.975)) * float(logs.std(ddof=1)) / math.sqrt(len(logs)) / math.log(2)
     return Estimate(value, value - half, value + half, len(logs))
 
 

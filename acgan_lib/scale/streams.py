@@ -78,6 +78,17 @@ class _Stream:
         x, y = images.to(self.device), labels.to(self.device)
         return x.float().div_(127.5).sub_(1), y
 
+    def fingerprint(self) -> str:
+        """Return a line that other files would not have: SHA-256 over their names and sizes."""
+        digest = hashlib.sha256()
+        for path in self._files():
+            digest.update(f"{path.parent.name}/{path.name} {path.stat().st_size}\n".encode())
+        return f"{self.n:,} images, SHA-256 of names and sizes {digest.hexdigest()[:16]}"
+
+    def _files(self) -> Sequence[Path]:
+        """Return all files in a fixed order."""
+        raise NotImplementedError
+
     def _fetch(
         self, step: int, batch_size: int, seed: int, rows: tuple[int, int, int]
     ) -> tuple[Tensor, Tensor]:
@@ -121,6 +132,9 @@ class FolderStream(_Stream):
         self.labels = torch.arange(len(found)).repeat_interleave(counts)
         super().__init__(len(self.files), tuple(found), channels, size)
         self._decoders = ThreadPoolExecutor(workers)  # Pillow lets other threads run
+
+    def _files(self) -> Sequence[Path]:
+        return self.files
 
     def _read(self, places: Sequence[int], seed: int, epoch: int) -> tuple[Tensor, Tensor]:
         index = _epoch_order(self.n, seed, epoch, torch.device("cpu"))[list(places)]
@@ -201,6 +215,9 @@ class ShardStream(_Stream):
                 images.append(mixed[0][inside])
                 labels.append(mixed[1][inside])
         return torch.cat(images), torch.cat(labels)
+
+    def _files(self) -> Sequence[Path]:
+        return [self.folder / name for name in sorted(self.shards)]
 
     def plan(self, seed: int, epoch: int) -> Iterator[tuple[int, list[str]]]:
         """Yield an epoch's windows: the place of the first image, and the shards' names."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from acgan_lib import latent, metrics, nets, objectives, train, zoo
 from acgan_lib._files import data_dir
+from acgan_lib.callbacks import SampleGrid
 from acgan_lib.data import fashion_mini, to_uint8
 from acgan_lib.experiments.ch08_museum.exhibits import (
     EXHIBITS,
@@ -28,7 +29,7 @@ from acgan_lib.experiments.ch08_museum.exhibits import (
 )
 from acgan_lib.nets import Generator
 from acgan_lib.objectives import Batch
-from acgan_lib.train import Callback, Result, SampleGrid, TrainConfig, draw_latents
+from acgan_lib.train import Callback, Result, TrainConfig, draw_latents
 
 RESULTS = data_dir() / "results" / "museum.json"
 FIXED = "fixed"  # the recording's name for the training without a bug
