@@ -265,7 +265,8 @@ def _log_ratio(x: Ints, y: Ints, z: Ints) -> tuple[Floats, float]:
 def _bits(logs: Floats, bias: float) -> Estimate:
     """Return the mean of logs in nats, less its bias, in bits, with its normal interval."""
     value = float(logs.mean() - bias) / math.log(2)
-    half = float(stats.norm.ppf(0.975)) * float(logs.std(ddof=1)) / math.sqrt(len(logs)) / math.log(2)
+    error = float(logs.std(ddof=1)) / math.sqrt(len(logs)) / math.log(2)
+    half = float(stats.norm.ppf(0.975)) * error
     return Estimate(value, value - half, value + half, len(logs))
 
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from acgan_lib import checkpoint
 from acgan_lib.callbacks import CsvHistory
-from acgan_lib.data import LabelledImages, hide_labels
+from acgan_lib.data import LabelledImages
+from acgan_lib.experiments.ch15_labels import hide_labels
 from acgan_lib.nets import Discriminator, Generator
 from acgan_lib.objectives import Objective, acgan, semi
 from acgan_lib.regularise import diff_augment, r1
