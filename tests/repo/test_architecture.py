@@ -46,7 +46,7 @@ def imports(path: Path) -> set[str]:
                 while inner and inner not in MODULES:
                     inner = inner.rpartition(".")[0]
                 found.add(inner)
-    return found - {""}
+    return found - {"", module(path)}  # `python -m` runs a file as itself, too
 
 
 GRAPH = {name: imports(path) for name, path in MODULES.items() if name}
