@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TextIO, TypeVar
 
-import torch
 from tqdm import tqdm
 
 T = TypeVar("T")
@@ -29,6 +28,7 @@ Task = Callable[[Report], T]
 
 REPORT_EVERY = 0.25  # seconds between two reports of one task to the board
 LOOK_EVERY = 0.5  # seconds between two looks of the driver at the board
+STARTS = 3  # of Ray, where its own processes come up too slowly
 # Ray turns 127.0.0.1 into the machine's outside address on Linux. This one it leaves alone, and
 # it is as closed to other machines.
 LOOPBACK = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
@@ -213,6 +213,8 @@ def _report_here(board: Board, look: _Look, name: str, done: int, total: int) ->
 
 def call(task: Task[T], report: Report, threads: int) -> T:
     """Call a task with that many of torch's threads, and give the process its own number back."""
+    import torch  # here, so that the board's process does not load it
+
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -296,15 +298,26 @@ def _ray() -> Any:
 
 
 def _begin(ray: Any, workers: int, address: str | None) -> None:
-    """Start Ray on this machine, closed to all others, or join the cluster at ``address``."""
+    """Start Ray on this machine, closed to all others, or join the cluster at ``address``.
+
+    Ray gives up where its own processes take longer than 15 seconds to import what they need, on a
+    busy machine or from a cold disk (https://github.com/ray-project/ray/issues/65983). So it is
+    started again; then their files are in memory.
+    """
     quiet = {"logging_level": "ERROR", "log_to_driver": False}
     if address is not None:
         ray.init(address=address, **quiet)
         return
-    ray.init(
-        num_cpus=workers,
-        include_dashboard=False,
-        _node_ip_address=LOOPBACK,
-        object_store_memory=500_000_000,  # the tasks' data; what is over goes to the disk
-        **quiet,
-    )
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(
+                num_cpus=workers,
+                include_dashboard=False,
+                _node_ip_address=LOOPBACK,
+                object_store_memory=500_000_000,  # the tasks' data; what is over goes to the disk
+                **quiet,
+            )
+            return
+        except Exception as error:
+            if not left or "timed out during startup" not in str(error):
+                raise
