@@ -52,14 +52,14 @@ ledger: .venv ## write book/ledger.md from data/ledger.toml and the recorded res
 bench: .venv ## images a second of a training step, each lever against the textbook step
 	$(PY) tools/bench.py
 
-train-%: .venv ## train a shipped checkpoint again, for example make train-acgan_fashion
-	$(PY) -m acgan_lib.experiments.ch06_fashion $*
+train-%: .venv ## repeat an experiment, as make train-acgan_fashion ARGS="--seed 1"
+	$(PY) -m acgan_lib.experiments $* $(ARGS)
 
 train-acgan-cifar10: .venv ## the paper's CIFAR-10 model, 50,000 steps: for a GPU (ARGS=--download)
-	$(PY) -m acgan_lib.experiments.ch17_paper cifar10 $(ARGS)
+	$(PY) -m acgan_lib.experiments acgan-cifar10 $(ARGS)
 
-train-acgan-imagenet: .venv ## ten of ImageNet's classes at 128x128 (SPLIT=0..99, ARGS="--folder DIR")
-	$(PY) -m acgan_lib.experiments.ch17_paper imagenet --split $(or $(SPLIT),0) $(ARGS)
+train-acgan-imagenet: .venv ## ten of ImageNet's classes at 128x128 (SPLIT=0..99, ARGS="--root DIR")
+	$(PY) -m acgan_lib.experiments acgan-imagenet --split $(or $(SPLIT),0) $(ARGS)
 
 slug: ## change the repository's public address everywhere: SLUG=owner/name
 	@$(PYTHON) tools/slug.py $(SLUG)
