@@ -56,14 +56,14 @@ avatars: .venv ## draw N faces of each kind at SIZE px, 64 or 128 (N=3000 SIZE=6
 	$(PY) tools/make_avatars.py --n $(or $(N),3000) --size $(or $(SIZE),64) \
 	  --split $(or $(SPLIT),train) $(if $(OUT),--out "$(OUT)")
 
-train-%: .venv ## train a shipped checkpoint again, for example make train-acgan_fashion
-	$(PY) -m acgan_lib.experiments.ch06_fashion $*
+train-%: .venv ## repeat an experiment, as make train-acgan_fashion ARGS="--seed 1"
+	$(PY) -m acgan_lib.experiments $* $(ARGS)
 
 train-acgan-cifar10: .venv ## the paper's CIFAR-10 model, 50,000 steps: for a GPU (ARGS=--download)
-	$(PY) -m acgan_lib.experiments.ch17_paper cifar10 $(ARGS)
+	$(PY) -m acgan_lib.experiments acgan-cifar10 $(ARGS)
 
-train-acgan-imagenet: .venv ## ten of ImageNet's classes at 128x128 (SPLIT=0..99, ARGS="--folder DIR")
-	$(PY) -m acgan_lib.experiments.ch17_paper imagenet --split $(or $(SPLIT),0) $(ARGS)
+train-acgan-imagenet: .venv ## ten of ImageNet's classes at 128x128 (SPLIT=0..99, ARGS="--root DIR")
+	$(PY) -m acgan_lib.experiments acgan-imagenet --split $(or $(SPLIT),0) $(ARGS)
 
 slug: ## change the repository's public address everywhere: SLUG=owner/name
 	@$(PYTHON) tools/slug.py $(SLUG)

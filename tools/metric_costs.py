@@ -6,14 +6,11 @@ A curve ends where a measurement took longer than LIMIT seconds.
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -22,13 +19,13 @@ from torch_fidelity import FeatureExtractorInceptionV3
 
 from acgan_lib import metrics, runtime
 from acgan_lib.data import to_uint8
+from acgan_lib.experiments import _results
 from acgan_lib.metrics import matching
 from acgan_lib.nets import Generator
 from acgan_lib.train import History, Progress
 
 SIZES = (100, 1_000, 10_000)
 LIMIT = 10.0  # seconds
-RESULTS = Path(__file__).resolve().parents[1] / "data" / "results" / "metric_costs.json"
 Step = Callable[[], Any]
 
 
@@ -207,6 +204,4 @@ def measure(rounds: int, record: bool) -> None:
         rows.append({"metric": curve.metric, "n counts": curve.n_counts, "seconds": found})
     if record:
         about = {"threads": torch.get_num_threads(), "on": runtime.describe("cpu"), "curves": rows}
-        temporary = RESULTS.with_suffix(".tmp")
-        temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, RESULTS)
+        _results.keep("metric_costs", about)

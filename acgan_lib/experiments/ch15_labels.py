@@ -1,6 +1,4 @@
-"""What a few labels are worth.
-
-``python -m acgan_lib.experiments.ch15_labels --seed S`` records it, for chapter 15.
+"""What a few labels are worth, for chapter 15.
 
 Each run hides all but a few labels of a training set and compares two networks of one size with
 the same labels: an AC-GAN's discriminator, which also sees the unlabelled images, and the same
@@ -10,21 +8,18 @@ discriminator trained as a plain classifier, which does not. What each run measu
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from acgan_lib import metrics, objectives, zoo
+from acgan_lib import metrics, objectives
 from acgan_lib.data import UNLABELLED, LabelledImages, fashion_mnist, rows_per_class, to_uint8
-from acgan_lib.experiments.ch06_fashion import RESULTS, head_accuracy, record
+from acgan_lib.experiments._common import head_accuracy, the_judge
+from acgan_lib.experiments._results import done, keep_arrays, record
 from acgan_lib.glyphs import glyphs
 from acgan_lib.judge import Recipe, fit_supervised, random_shift
 from acgan_lib.losses import class_loss
@@ -33,7 +28,6 @@ from acgan_lib.nets import Discriminator, Generator
 from acgan_lib.runtime import pick_device, seed_everything
 from acgan_lib.train import Result, TrainConfig, fit
 
-LABEL_RESULTS = RESULTS.with_name("labels.json")
 WIDTH = 16
 STEPS = 600
 SHARE = 0.2  # of labelled images in AC-GAN's batches, by repeating them
@@ -187,7 +181,7 @@ def run_gan(task: Task, keep: int, seed: int, variant: objectives.ClassLossOn) -
     samples of each class come along, uint8 (2 K, C, H, W).
     """
     result = train_gan(hide_labels(task.train, keep, seed), steps=STEPS, seed=seed, variant=variant)
-    judge, D = zoo.load(task.judge), result.D.cpu()
+    judge, D = the_judge(task.judge), result.D.cpu()
     assert isinstance(D, Discriminator)
     x, y = metrics.sample(result.G_ema.cpu(), 300, seed=seed)
     named = metrics.in_batches(judge, judge, x)[:, : task.train.num_classes].argmax(1)
@@ -222,43 +216,20 @@ def runs(tasks: Mapping[str, Task], seed: int) -> list[tuple[str, int, str]]:
     return plain + extra
 
 
-def main() -> None:
-    """Do the runs of one seed that are not recorded yet."""
-    parser = argparse.ArgumentParser(
-        prog="python -m acgan_lib.experiments.ch15_labels", description=__doc__
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--root", help="folder with FashionMNIST's four files")
-    arguments = parser.parse_args()
-    tasks = {name: task(name, arguments.root) for name in ("fashion", "glyphs")}
-    for name, keep, method in runs(tasks, arguments.seed):
-        row = {"model": f"{name}, {keep} a class, {method}", "seed": arguments.seed}
-        if is_recorded(row):
+def labels(seed: int, root: str | None = None) -> None:
+    """Train AC-GANs and classifiers on few labels; runs that are recorded are not repeated."""
+    tasks = {name: task(name, root) for name in ("fashion", "glyphs")}
+    for name, keep, method in runs(tasks, seed):
+        model = f"{name}, {keep} a class, {method}"
+        if done("labels", model, seed):
             continue
-        measured = run(tasks[name], keep, method, arguments.seed)
+        measured = run(tasks[name], keep, method, seed)
         pictures = measured.pop("pictures", None)
-        if arguments.seed == 0 and pictures is not None:
-            keep_pictures(row["model"], pictures)
-        row |= {"data": name, "keep": keep, "method": method, "steps": STEPS, **measured}
-        record(row, LABEL_RESULTS)
-        print(row["model"], row["seed"], measured["head"], measured.get("samples"), flush=True)
+        if seed == 0 and pictures is not None:
+            keep_arrays("labels", {model: pictures.numpy()})
+        row = {"model": model, "seed": seed, "data": name, "keep": keep, "method": method}
+        record("labels", {**row, "steps": STEPS, **measured})
+        print(model, seed, measured["head"], measured.get("samples"), flush=True)
 
 
-def keep_pictures(model: str, pictures: Tensor) -> None:
-    """Put samples, uint8 (n, C, H, W), into the results' pictures under the run's name."""
-    path = LABEL_RESULTS.with_suffix(".npz")
-    kept = dict(np.load(path)) if path.exists() else {}
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        np.savez_compressed(file, **{**kept, model: pictures.numpy()})
-    os.replace(temporary, path)
-
-
-def is_recorded(row: dict[str, Any]) -> bool:
-    """Tell whether the results have a row of this model and seed."""
-    rows = json.loads(LABEL_RESULTS.read_text()) if LABEL_RESULTS.exists() else []
-    return (row["model"], row["seed"]) in {(r["model"], r["seed"]) for r in rows}
-
-
-if __name__ == "__main__":
-    main()
+RUNS = {"labels": labels}

@@ -7,9 +7,10 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from checks import class_loss_is_cross_entropy
+from checks import log_softmax
 from torch import Tensor
 
+from acgan_lib.experiments.ch08_museum.exhibits import check_class_loss
 from acgan_lib.losses import class_loss, d_source_fake, d_source_real, g_source
 
 LOGITS = torch.cat([torch.linspace(-30, 30, 121), torch.tensor([-1e4, 1e4])])
@@ -58,7 +59,22 @@ def test_saturating_gradient_vanishes_exactly_where_the_other_is_largest() -> No
 
 
 def test_class_loss_is_cross_entropy_on_logits() -> None:
-    class_loss_is_cross_entropy(class_loss)
+    """Value and gradient against the formula in float64, then the museum's check, and its ends."""
+    generator = torch.Generator().manual_seed(0)
+    logits = (3 * torch.randn(64, 10, generator=generator)).requires_grad_()
+    labels = torch.randint(0, 10, (64,), generator=generator)
+    loss = class_loss(logits, labels)
+    loss.backward()
+    onehot = torch.eye(10, dtype=torch.float64)[labels]
+    expected = -(log_softmax(logits.detach()) * onehot).sum(1).mean()
+    torch.testing.assert_close(loss.detach().double(), expected, rtol=1e-5, atol=1e-6)
+    # d/dlogits of -log softmax is softmax - onehot: largest where D is confidently wrong.
+    gradient = (log_softmax(logits.detach()).exp() - onehot) / 64
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad.double(), gradient, rtol=1e-4, atol=1e-7)
+    check_class_loss(class_loss)
+    assert float(class_loss(1e4 * torch.eye(10), torch.arange(10))) == 0.0
+    assert 9e3 < float(class_loss(-1e4 * torch.eye(10), torch.arange(10))) < math.inf
 
 
 def test_losses_of_bfloat16_logits_are_float32() -> None:

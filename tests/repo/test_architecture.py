@@ -49,7 +49,8 @@ def imports(path: Path) -> set[str]:
     return found - {"", module(path)}  # `python -m` runs a file as itself, too
 
 
-GRAPH = {name: imports(path) for name, path in MODULES.items() if name}
+# A module may name itself: Ray must find the classes of `python -m acgan_lib.scale.splits` there.
+GRAPH = {name: imports(path) - {name} for name, path in MODULES.items() if name}
 
 
 def top(name: str) -> str:

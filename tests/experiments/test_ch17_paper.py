@@ -76,7 +76,7 @@ def test_a_split_of_imagenet_is_ten_folders_in_order(folder: Path, tmp_path: Pat
     assert data.batch(0, 2, 0)[0].shape == (2, 3, 128, 128)
     with pytest.raises(ValueError, match=r"split must lie in 0\.\.0"):
         ch17_paper.imagenet_split(folder, 1)
-    with pytest.raises(FileNotFoundError, match="name yours with --folder"):
+    with pytest.raises(FileNotFoundError, match="name yours with --root"):
         ch17_paper.imagenet_split(tmp_path / "nothing", 0)
 
 
@@ -92,8 +92,8 @@ def test_a_paper_model_trains_from_the_command_line_and_goes_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(ch17_paper, "BATCH", 2)
-    command = ["imagenet", "--folder", str(folder), "--steps", "1", "--out", str(tmp_path)]
-    ch17_paper.main(command)
+    out = ["--out", str(tmp_path)]
+    ch17_paper.paper("imagenet", seed=0, steps=1, root=str(folder), options=out)
     [run] = list(tmp_path.iterdir())
     assert run.name == "imagenet-0-0.0002-0.0002-0-0"
     assert (run / "last.pt").exists()
