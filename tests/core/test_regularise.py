@@ -111,7 +111,12 @@ def test_g_learns_through_each_change(change) -> None:
     assert float(gradient.abs().sum()) > 0
     torch.set_rng_state(state)
     moved = (change(x.detach() + 0.1 * gradient) * weight).sum()
-    assert float(moved - total.detach()) == pytest.approx(0.1 * float(gradient.square().sum()), rel=1e-9)
+    expected = 0.1 * float(gradient.square().sum())
+    assert float(moved - total.detach()) == pytest.approx(expected, rel=1e-9)
+
+
+def values(terms: dict[str, Tensor]) -> dict[str, float]:
+    return {name: float(term.detach()) for name, term in terms.items()}
 
 
 # --- the objective around them ------------------------------------------------------------------
@@ -139,7 +144,7 @@ def test_d_sees_changed_images_only_in_both_steps() -> None:
     plain = acgan()
     shifted = [batch._replace(images=batch.images + 5) for batch in (real, fake)]
     expected = plain.d_loss(D, *shifted) | plain.g_loss(D, shifted[1])
-    assert {k: float(v) for k, v in terms.items()} == {k: float(v) for k, v in expected.items()}
+    assert values(terms) == values(expected)
 
 
 def test_wrappers_state_what_the_objective_inside_states() -> None:
@@ -171,21 +176,21 @@ def test_r1_penalty_and_its_gradient_by_a_closed_form() -> None:
     penalty = r1_penalty(D, Batch(x, torch.zeros(5).long()))
     w, flat = D.w.detach(), x.flatten(1)
     along = flat @ w
-    assert float(penalty) == pytest.approx(float((along**2).mean() * (w @ w)), rel=1e-5)
+    by_hand = float((along**2).mean() * (w @ w))
+    assert float(penalty.detach()) == pytest.approx(by_hand, rel=1e-5)
     penalty.backward()
-    by_hand = 2 * (along[:, None] * flat).mean(0) * (w @ w) + 2 * (along**2).mean() * w
-    torch.testing.assert_close(D.w.grad, by_hand, rtol=1e-5, atol=1e-6)
+    slope = 2 * (along[:, None] * flat).mean(0) * (w @ w) + 2 * (along**2).mean() * w
+    torch.testing.assert_close(D.w.grad, slope, rtol=1e-5, atol=1e-6)
 
 
 def test_r1_adds_half_gamma_of_it_to_ds_loss_alone() -> None:
     D, y = Quadratic(), torch.zeros(5).long()
     real, fake = (Batch(torch.randn(5, 1, 4, 4, dtype=torch.float64), y) for _ in range(2))
     plain, objective = gan(), r1(gan(), gamma=3.0)
-    terms = objective.d_loss(D, real, fake)
+    terms = values(objective.d_loss(D, real, fake))
     penalty = terms.pop("d_r1")
-    assert float(penalty) == pytest.approx(1.5 * float(r1_penalty(D, real)), rel=1e-6)
-    usual = plain.d_loss(D, real, fake)
-    assert {k: float(v) for k, v in terms.items()} == {k: float(v) for k, v in usual.items()}
+    assert penalty == pytest.approx(1.5 * float(r1_penalty(D, real).detach()), rel=1e-6)
+    assert terms == values(plain.d_loss(D, real, fake))
     assert objective.g_loss(D, fake).keys() == {"g_source"}
     assert not real.images.requires_grad
     for gamma in (0.0, -1.0, float("nan")):
