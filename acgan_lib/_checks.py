@@ -175,21 +175,21 @@ def _discriminator(D: nn.Module, data: Any, objective: Objective, x: Tensor) -> 
     if isinstance(told, int) and not isinstance(told, bool) and told != heads["label_input"]:
         raise ValueError(f"D has label_input={told}, but {fix}")
     y = torch.zeros(n, dtype=torch.int64, device=x.device) if needs.d_labels else None
+    x = x.detach().requires_grad_()
     with torch.enable_grad():  # for the name of D's last operation
-        out = _run("D", D, x.detach().requires_grad_(), *(() if y is None else (y,)))
+        out = _run("D", D, x, *(() if y is None else (y,)))
+        last = out if y is None else _run("D", D, x, y + K - 1)
     if not hasattr(out, "source_logit"):
-        got = type(out).__name__
-        raise ValueError(f"D must return a nets.DiscriminatorOutput, not a {got}: {_ADAPT}")
+        kind = type(out).__name__
+        raise ValueError(f"D must return a nets.DiscriminatorOutput, not a {kind}: {_ADAPT}")
     source = out.source_logit
     if source.shape != (n,):
         got = tuple(source.shape)
         raise ValueError(f"D's source_logit must be ({n},) for {n} images, got {got}: {_ADAPT}")
     if not bool(torch.isfinite(source).all()):
         raise ValueError("D's logits are not finite (NaN or infinity): see its weights")
-    if y is not None and K > 1:
-        other = _run("D", D, x, y + K - 1).source_logit
-        if torch.equal(source, other):
-            raise ValueError(f"D ignores y: it says the same of classes 0 and {K - 1}, but {fix}")
+    if y is not None and K > 1 and torch.equal(source, last.source_logit):
+        raise ValueError(f"D ignores y: it says the same of classes 0 and {K - 1}, but {fix}")
     _heads(out, heads, fix, n)
     _logits(out)
 

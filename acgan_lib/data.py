@@ -172,7 +172,7 @@ class LabelledImages:
         digest = hashlib.sha256()
         for part in (self.images, self.labels):
             digest.update(str(tuple(part.shape)).encode())
-            digest.update(part.cpu().contiguous().numpy())
+            digest.update(part.cpu().contiguous().numpy().data)
         return f"{len(self):,} images, SHA-256 {digest.hexdigest()[:16]}"
 
     def batch(

@@ -82,9 +82,7 @@ def diff_augment(
         return objective.g_loss(D, changed(fake))
 
     names = "+".join(change.__name__ for change in by)
-    return objective._replace(
-        name=f"{objective.name} with {names}", d_loss=d_loss, g_loss=g_loss
-    )
+    return objective._replace(name=f"{objective.name} with {names}", d_loss=d_loss, g_loss=g_loss)
 
 
 def r1_penalty(D: nn.Module, real: Batch) -> Tensor:

@@ -431,7 +431,9 @@ class _State:
         self.opt_g = self._adam(G, config.lr_g)
         self.opt_d = self._adam(D, config.lr_d)
         self.history = History()
-        self.step, self.sums, self.count = 0, {}, 0  # the terms' sums since the last row
+        self.step = 0
+        self.sums: Terms = {}  # of the terms, over ``count`` steps since the last row
+        self.count = 0
         self.fast_G: Any = torch.compile(G) if config.compile else G
         self.fast_D: Any = torch.compile(D) if config.compile else D
         wanted = config.precision

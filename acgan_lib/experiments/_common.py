@@ -10,12 +10,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from acgan_lib import metrics, zoo
+from acgan_lib.callbacks import CsvHistory
 from acgan_lib.data import LabelledImages
 from acgan_lib.judge import BATCH_SIZE, Judge
 from acgan_lib.nets import ConditionalGenerator, Discriminator, DiscriminatorOutput
 from acgan_lib.objectives import Objective
 from acgan_lib.runtime import pick_device
-from acgan_lib.train import Callback, CsvHistory, Result, TrainConfig, fit
+from acgan_lib.train import Callback, Result, TrainConfig, fit
 
 
 def the_judge(name: str = "judge_fashion") -> Judge:

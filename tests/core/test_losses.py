@@ -11,7 +11,13 @@ from checks import log_softmax
 from torch import Tensor
 
 from acgan_lib.experiments.ch08_museum.exhibits import check_class_loss
-from acgan_lib.losses import class_loss, d_source_fake, d_source_real, g_source
+from acgan_lib.losses import (
+    class_loss,
+    d_source_fake,
+    d_source_real,
+    g_source,
+    known_class_loss,
+)
 
 LOGITS = torch.cat([torch.linspace(-30, 30, 121), torch.tensor([-1e4, 1e4])])
 
@@ -97,15 +103,35 @@ def test_source_losses_name_an_argument_of_the_wrong_shape(loss, name: str) -> N
         loss(torch.zeros(4, 1))
 
 
+@pytest.mark.parametrize("loss", [class_loss, known_class_loss])
 @pytest.mark.parametrize(
-    ("logits", "labels", "error", "words"),
+    ("logits", "labels", "words"),
     [
-        ((4,), torch.zeros(4).long(), ValueError, r"class_logits must be \(n, K\)"),
-        ((4, 3), torch.zeros(5).long(), ValueError, r"labels \(n,\), got \(4, 3\) and \(5,\)"),
-        ((4, 3), torch.zeros(4, 3), ValueError, r"\(4, 3\) and \(4, 3\)"),
-        ((4, 3), torch.zeros(4), TypeError, "labels must be int64, got torch.float32"),
+        ((4,), torch.zeros(4).long(), r"class_logits must be \(n, K\), got \(4,\)"),
+        ((4, 3), torch.zeros(5).long(), r"labels must hold one label .* 4 rows, got \(5,\)"),
+        ((4, 3), torch.zeros(4, 3), r"4 rows, got \(4, 3\): use labels\.argmax\(1\)"),
+        ((4, 3), F.one_hot(torch.arange(4) % 3, 3), r"\(4, 3\): use labels\.argmax\(1\)"),
+        ((4, 3), torch.zeros(4), r"labels must hold whole numbers, got torch\.float32"),
+        ((4, 3), torch.tensor([0, 1, 2, 3]), r"labels must be in \[-?\d, 3\), got 0 to 3"),
+        ((4, 3), torch.tensor([0, 1, 2, -100]), r"labels must be in .*got -100 to 2"),
+        ((4, 3), torch.full((4,), -100), r"labels must be in .*got -100 to -100"),
     ],
 )
-def test_class_loss_names_an_argument_that_does_not_fit(logits, labels, error, words) -> None:
-    with pytest.raises(error, match=words):
-        class_loss(torch.zeros(logits), labels)
+def test_class_losses_name_labels_that_do_not_fit(loss, logits, labels, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        loss(torch.zeros(logits), labels)
+
+
+def test_only_the_loss_for_hidden_labels_takes_them() -> None:
+    logits, labels = torch.randn(4, 3), torch.tensor([0, -1, 2, -1])
+    with pytest.raises(ValueError, match=r"labels must be in \[0, 3\), got -1 to 2"):
+        class_loss(logits, labels)
+    by_hand = -(log_softmax(logits)[0, 0] + log_softmax(logits)[2, 2]) / 2
+    assert float(known_class_loss(logits, labels)) == pytest.approx(float(by_hand), rel=1e-6)
+    assert float(known_class_loss(logits, torch.full((4,), -1))) == 0.0
+    assert float(known_class_loss(logits, labels.abs())) == float(class_loss(logits, labels.abs()))
+
+
+def test_labels_may_come_as_plain_numbers() -> None:
+    logits = torch.randn(4, 3)
+    assert torch.equal(class_loss(logits, [0, 1, 2, 0]), class_loss(logits, torch.arange(4) % 3))
