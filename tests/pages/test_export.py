@@ -202,6 +202,14 @@ def test_pictures_too_far_from_torchs_are_not_written(G, half, tmp_path, monkeyp
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.fixture
+def converted(written, monkeypatch) -> None:
+    """The file's content as it was made once: to make it takes a second."""
+    content = written.path.read_bytes()
+    monkeypatch.setattr(export, "_convert", lambda *_: content)
+
+
+@pytest.mark.usefixtures("converted")
 def test_pictures_that_are_no_numbers_are_not_written(G, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(export, "compare", lambda *_: float("nan"))
     with pytest.raises(ValueError, match="differ"):
@@ -223,6 +231,7 @@ def test_a_file_is_compared_at_every_pixel_of_one_and_of_seven(G, written) -> No
     assert export.compare(other, content) == pytest.approx(max(gaps), abs=1e-6)
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_home_folder_is_meant_by_its_tilde(G, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
@@ -235,6 +244,7 @@ def test_a_home_folder_is_meant_by_its_tilde(G, tmp_path, monkeypatch) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_full_disk_leaves_the_old_file(G, tmp_path, monkeypatch) -> None:
     path = tmp_path / "g.onnx"
     path.write_bytes(b"old")

@@ -541,3 +541,35 @@ def test_scoreboard_shows_the_scores_of_the_frame_on_show(page_with: Open, width
     assert table.inner_text().split() == ["accuracy", "0.9", "distance", "0", "better"]
     assert slider.get_attribute("aria-valuetext") == "whole"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+# -- colour --------------------------------------------------------------------------------------
+
+RGBA = "c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data)"
+
+
+@pytest.mark.parametrize(("built", "width"), [(False, 1200), (True, 360)])
+def test_colour_at_64_pixels_is_drawn_as_it_is(page_with: Open, built: bool, width: int) -> None:
+    """By a kernel and by the page itself; scaled without a blur, and no wider than a phone."""
+    torch.manual_seed(3)
+    G = nets.Generator(num_classes=3, channels=3, width=8, image_size=64).requires_grad_(False)
+    for p in G.parameters():
+        p.mul_(3)
+    faces = [widgets.explorer(G, seed=5, label=1), widgets.ClassSwap(G, seed=5)]
+    page = page_with(*faces, built=built, viewport={"width": width, "height": 800})
+    if built:  # a page draws once its reader touches something
+        page.get_by_role("button", name="Reset").first.click()
+        page.get_by_role("button", name="Reset").last.click()
+    for kind, face in (("explorer", faces[0]), ("swap", faces[1])):
+        settle(page.locator(f".{kind}"), {"seed": 5, "coords": [0.0] * len(face.directions)})
+        wanted = face.render(face.request).permute(0, 2, 3, 1)
+        canvases = page.locator(f".{kind} canvas").all()
+        assert len(canvases) == len(wanted)
+        for canvas, image in zip(canvases, wanted, strict=True):
+            seen = torch.tensor(canvas.evaluate(RGBA)).view(64, 64, 4)
+            assert image.std() > 0.1
+            assert (image[..., 0] - image[..., 2]).abs().max() > 0.5
+            assert (seen[..., :3] - (image + 1) * 127.5).abs().max() <= 1
+            assert (seen[..., 3] == 255).all()
+            assert canvas.evaluate("c => getComputedStyle(c).imageRendering") == "pixelated"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
