@@ -141,7 +141,7 @@ def ship(
     **more: Any,
 ) -> None:
     """Keep a GAN's network in the zoo; `recipe` comes before the settings of `config`."""
-    zoo.save(
+    zoo.ship(
         name, network, recipe={**recipe, **asdict(config)}, data=data, seed=config.seed,
         steps=steps, images_seen=steps * config.batch_size, metrics=measured, **more,
     )  # fmt: skip
@@ -159,7 +159,7 @@ def ship_judge(
     half: bool = False,
 ) -> None:
     """Keep a judge in the zoo; its recipe is the second paragraph of the trainer's docstring."""
-    zoo.save(
+    zoo.ship(
         name, judge, recipe=" ".join(str(trainer.__doc__).split("\n\n")[1].split()), data=data,
         seed=seed, steps=steps, images_seen=steps * BATCH_SIZE, metrics=measured, half=half,
     )  # fmt: skip

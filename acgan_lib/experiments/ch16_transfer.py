@@ -289,7 +289,7 @@ def ship(name: str, D: Discriminator) -> None:
     """Keep a network of seed 0 in the zoo, with the letters it tells apart on the test images."""
     test = glyphs("test", TEN)
     steps = GAN_STEPS if name == "acgan" else CLASSIFIER_STEPS
-    zoo.save(
+    zoo.ship(
         SHIPPED[name],
         D,
         recipe=" ".join(str(MAKERS[name].__doc__).split()),

@@ -375,7 +375,7 @@ def save(
     name: str, G: SplitGenerator, folder: Path, *, data: str, config: TrainConfig, total_steps: int
 ) -> Path:
     """Save a trained split as one checkpoint of `acgan_lib.zoo`: weights, and a manifest."""
-    return zoo.save(
+    return zoo.ship(
         name,
         G,
         recipe={"objective": objectives.acgan().name, **asdict(config)},

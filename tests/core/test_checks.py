@@ -13,7 +13,8 @@ from checks import two_classes
 from tiny_runs import config, networks
 from torch import Tensor, nn
 
-from acgan_lib.data import LabelledImages, hide_labels
+from acgan_lib.data import LabelledImages
+from acgan_lib.experiments.ch15_labels import hide_labels
 from acgan_lib.experiments.ch17_paper_nets import PaperDiscriminator, PaperGenerator
 from acgan_lib.nets import (
     ConditionalGenerator,

@@ -32,5 +32,5 @@ def shipped(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[nn.Module, dict[
         kept[name] = (network, facts)
 
     monkeypatch.setattr(zoo, "load", load)
-    monkeypatch.setattr(zoo, "save", save)
+    monkeypatch.setattr(zoo, "ship", save)
     return kept

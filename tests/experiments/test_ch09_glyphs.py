@@ -11,9 +11,10 @@ from standins import Painter, Reader, images
 from torch import Tensor
 
 from acgan_lib import metrics
-from acgan_lib.data import LETTERS, LabelledImages
+from acgan_lib.data import LabelledImages
 from acgan_lib.experiments import _common, ch09_glyphs, stored
 from acgan_lib.experiments.ch13_style import STYLE
+from acgan_lib.glyphs import LETTERS
 from acgan_lib.judge import Judge
 from acgan_lib.nets import Discriminator
 

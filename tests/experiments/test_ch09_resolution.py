@@ -11,9 +11,9 @@ from standins import Painter, Reader, images
 from torch import Tensor
 
 from acgan_lib import metrics
-from acgan_lib.data import LETTERS, glyphs
 from acgan_lib.experiments import ch09_resolution, stored
 from acgan_lib.experiments.ch09_glyphs import TEN
+from acgan_lib.glyphs import LETTERS, glyphs
 from acgan_lib.metrics import Estimate
 
 

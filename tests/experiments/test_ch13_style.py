@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from acgan_lib.data import FACTORS, Glyphs, glyphs
 from acgan_lib.experiments import ch13_style
+from acgan_lib.glyphs import FACTORS, Glyphs, glyphs
 from acgan_lib.judge import Judge
 
 
