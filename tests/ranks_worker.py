@@ -1,4 +1,4 @@
-"""What each process of tests/test_parallel.py does: ``torchrun ranks_worker.py TASK FOLDER``."""
+"""What each process of test_parallel.py does: ``torchrun ranks_worker.py FOLDER``."""
 
 from __future__ import annotations
 
@@ -143,12 +143,16 @@ def killed(ranks: parallel.Ranks, folder: Path) -> None:
         average_(self, values)
 
     parallel.Ranks.average_ = average_or_die
-    result = usual(ranks, synced=False, run_dir=folder / "run")
-    tries = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
-    torch.save(kept(result) | {"tries": tries, "calls": len(calls)}, folder / f"{ranks.rank}.pt")
+    result = usual(ranks, synced=False, run_dir=folder / "killed")
+    if ranks.rank == 0:
+        tries = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+        torch.save(kept(result) | {"tries": tries, "calls": len(calls)}, folder / "killed.pt")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    folder = Path(sys.argv[1])
     with parallel.join() as ranks:
-        {"follow": follow, "killed": killed}[sys.argv[1]](ranks, Path(sys.argv[2]))
+        if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            follow(ranks, folder)
+        killed(ranks, folder)

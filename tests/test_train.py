@@ -415,7 +415,6 @@ SERVER = """
     import os, random, signal, sys, time
     from pathlib import Path
     import torch
-    import torch._dynamo  # the optimiser would import it in every child, for seconds
     import test_train as t
 
     torch.set_num_threads(1)
@@ -465,14 +464,13 @@ SERVER = """
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes that it forked")
 def test_a_run_killed_with_sigkill_at_any_moment_resumes_to_the_same_weights(
-    tmp_path: Path,
+    tmp_path: Path, light: dict[str, str]
 ) -> None:
     """One process forks the run again and again and kills it: within a step, within a write."""
     run = tmp_path / "run"
     ended = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(SERVER), str(run)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
-        capture_output=True, text=True, timeout=300, check=False,
+        env=light, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     *killed, last = ended.stdout.splitlines()
