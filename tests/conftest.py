@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,6 +36,13 @@ def tracked() -> list[Path]:
         text=True,
     ).stdout
     return [Path(name) for name in sorted(set(listed.split("\0"))) if (ROOT / name).is_file()]
+
+
+@pytest.fixture(scope="session")
+def alike() -> dict[str, str]:
+    """The environment for processes that a test starts: one thread, and this process's modules."""
+    modules = os.pathsep.join(filter(None, sys.path))
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": modules}
 
 
 @pytest.fixture

@@ -64,24 +64,11 @@ def in_turn() -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def modules(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where Ray's processes import from: this file's tasks, the library, and one module less.
-
-    Ray needs jsonschema, which loads rfc3987_syntax where Jupyter has installed it. That takes a
-    second in each of the six processes that Ray starts, half of what they need to come up.
-    """
-    without = tmp_path_factory.mktemp("without")
-    (without / "rfc3987_syntax.py").write_text("raise ImportError\n")
-    here = Path(__file__).resolve().parent
-    return os.pathsep.join(map(str, [without, here, *sys.path]))
-
-
-@pytest.fixture(scope="module")
-def ray_here(modules: str) -> Iterator[None]:
+def ray_here(alike: dict[str, str]) -> Iterator[None]:
     ray = pytest.importorskip("ray", reason="pip install 'acgan-lib[scale]'")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", modules)
-        patch.setenv("OMP_NUM_THREADS", "1")
+        for name in ("PYTHONPATH", "OMP_NUM_THREADS"):  # workers import this file's tasks
+            patch.setenv(name, alike[name])
         engine._begin(engine._ray(), 2, None)
         yield
         ray.shutdown()
@@ -327,7 +314,7 @@ def test_a_worker_that_dies_too_often_fails_alone(ray_here, tmp_path) -> None:
 
 @POSIX
 def test_the_documented_command_survives_the_death_of_its_driver(
-    tmp_path, monkeypatch, modules
+    tmp_path, monkeypatch, alike
 ) -> None:
     """Kill ``python -m acgan_lib.scale.splits --workers 2`` in mid-training, and call it again."""
     pytest.importorskip("ray", reason="pip install 'acgan-lib[scale]'")
@@ -338,8 +325,7 @@ def test_the_documented_command_survives_the_death_of_its_driver(
     with (tmp_path / "log").open("w+") as log:
         driver = subprocess.Popen(
             [sys.executable, "-m", "acgan_lib.scale.splits", "--workers", "2", *options],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": modules},
-            stdout=log, stderr=log, start_new_session=True,
+            env=alike, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
         try:
             while not any(path.exists() for path in checkpoints):
