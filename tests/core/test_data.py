@@ -101,7 +101,7 @@ def test_per_class_is_stratified_seeded_and_without_repeats() -> None:
         d.per_class(21, seed=0)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.75, 0.9, 0.999])
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.75, 0.9, 0.999])
 def test_split_is_stratified_seeded_and_disjoint(share: float) -> None:
     d = numbered(62)  # classes of 21, 21 and 20 images
     train, test = d.split(share, seed=3)

@@ -401,7 +401,9 @@ def test_orientation_is_found_in_other_places(tmp_path: Path) -> None:
         content = png(8, 0, [b"\1\2", b"\3\4"], chunks)
         assert grey(save(tmp_path / "4.png", content)) == TURNED[6]
         assert grey(save(tmp_path / "5.webp", STORED, xmp=xmp, lossless=True)) == TURNED[6]
-        # Where both speak, EXIF counts.
+        # Where both speak, EXIF counts, and a TIFF's own field.
+        fields = {274: 1, 700: xmp}
+        assert grey(save(tmp_path / "6.tiff", STORED, tiffinfo=fields)) == TURNED[1]
         both = {"exif": exif(3), "xmp": xmp, "lossless": True}
         assert grey(save(tmp_path / "6.webp", STORED, **both)) == TURNED[3]
 
@@ -482,6 +484,7 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     assert (d.images[:, 0, 0, 0].tolist(), d.labels.tolist()) == ([1, 2, 3, 3], [0, 0, 0, 1])
     os.symlink(root, root / "a" / "top")
     os.symlink(tmp_path, elsewhere / "x" / "far")
+    os.symlink(elsewhere, elsewhere / "y" / "up")  # above the class b, though not above the root
     os.symlink(elsewhere / "x", root / "a" / "again")  # first in order, so it is read here
     os.symlink("loop", root / "a" / "loop")
     os.symlink(root, root / "self")
@@ -490,7 +493,7 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     assert d.images[:, 0, 0, 0].tolist() == [1, 2, 3, 3], "each picture once in its class"
     assert [str(warning.message) for warning in caught] == [
         f"skipped in {root}: broken links (1), links to folders that are read already, or hold "
-        "the link (4)"
+        "the link (5)"
     ]
 
 
