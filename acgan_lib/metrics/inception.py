@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -31,7 +30,7 @@ BATCH_SIZE = 50
 
 
 class Inception(nn.Module):
-    """torch-fidelity's Inception v3 for images in [-1, 1]: 2,048 features or 1,008 logits.
+    """torch-fidelity's Inception v3, for images float (n, 1 or 3, H, W) in [-1, 1].
 
     Images are rounded to 256 levels, a grey one gets three equal channels, and all are brought to
     299 x 299 as TensorFlow does it, without antialiasing.
@@ -63,12 +62,12 @@ class Inception(nn.Module):
         )
 
     def features(self, x: Tensor) -> Tensor:
-        """Return the pooled layer before the logits: (n, 1 or 3, H, W) in [-1, 1] to (n, 2048)."""
+        """Return the pooled layer before the logits, float (n, 2048)."""
         features: Tensor = self.network(_as_rgb(x))[0]
         return features
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits float (n, 1008), without bias, for images (n, 1 or 3, H, W) in [-1, 1]."""
+        """Return logits float (n, 1008), without the last layer's bias, as the score has them."""
         logits: Tensor = self.network(_as_rgb(x))[1]
         return logits
 
@@ -131,7 +130,8 @@ def inception_score(
             in [-1, 1] (`checked_images`), or as classifier_score.
     """
     _only_inception(inception, "the Inception Score")
-    logits = _seen(inception, inception, x, "x", progress)
+    checked_images(x)
+    logits = in_batches(inception, inception, x, BATCH_SIZE, "Inception v3" if progress else None)
     return classifier_score(logits, resamples=resamples, seed=seed)
 
 
@@ -157,28 +157,20 @@ def fid(
             images in [-1, 1] (`checked_images`), or as frechet_estimate.
     """
     _only_inception(inception, "FID")
-    a = _seen(inception, inception.features, x_a, "x_a", progress)
-    b = _seen(inception, inception.features, x_b, "x_b", progress)
+    sets = {"x_a": checked_images(x_a, "x_a"), "x_b": checked_images(x_b, "x_b")}
+    a, b = (
+        in_batches(inception, inception.features, x, BATCH_SIZE, name if progress else None)
+        for name, x in sets.items()
+    )
     return frechet_estimate(
         a, b, y_a=y_a, y_b=y_b, resamples=resamples, seed=seed, progress=progress
     )
 
 
-def _seen(
-    inception: Inception,
-    look: Callable[[Tensor], Tensor],
-    x: Tensor,
-    name: str,
-    progress: bool,
-) -> Tensor:
-    label = f"Inception v3, {name}" if progress else None
-    return in_batches(inception, look, checked_images(x, name), BATCH_SIZE, label)
-
-
-def _only_inception(inception: object, name: str) -> None:
+def _only_inception(inception: object, score: str) -> None:
     if not isinstance(inception, Inception):
         raise ValueError(
-            f"{name} is a figure of Inception v3's ImageNet weights: pass what load_inception() "
+            f"{score} is a figure of Inception v3's ImageNet weights: pass what load_inception() "
             f"returns, not {type(inception).__name__}. For another network's features, use "
             "classifier_score and frechet_estimate, and call them by those names"
         )

@@ -19,19 +19,14 @@ ROUNDING = 1e-3  # by which a value may leave [-1, 1]
 
 
 def checked_images(x: Tensor, name: str = "x") -> Tensor:
-    """Return `x` if it holds float images (n, C, H, W) in [-1, 1]; else say what it holds.
+    """Return `x` if it holds finite float images (n, C, H, W) in [-1, 1]; `name` is its name.
 
     Images in [0, 1] also lie in [-1, 1], so they cannot be told for sure. They are refused where
     chance is no explanation: at least 8 images whose darkest pixel of all lies in [0, 0.05] and
     whose brightest is above 0.9. In [-1, 1] that darkest pixel would be a middle grey.
 
-    Args:
-        x: what came.
-        name: of the argument, for the message.
-
     Raises:
-        ValueError: if x is not a float tensor of that shape, is empty, holds a value that is not
-            finite, leaves [-1, 1] by more than rounding, or seems to lie in [0, 1].
+        ValueError: if x is not that; the message says what came.
     """
     if not isinstance(x, Tensor) or not x.is_floating_point():
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
@@ -39,17 +34,15 @@ def checked_images(x: Tensor, name: str = "x") -> Tensor:
             f"{name} must be a float tensor with values in [-1, 1], not {kind}: bytes become one "
             "by x.float() / 127.5 - 1, a LabelledImages by .normalised()"
         )
-    if x.ndim != 4:
-        raise ValueError(f"{name} must have shape (n, C, H, W), not {tuple(x.shape)}")
-    if x.numel() == 0:
-        raise ValueError(f"there is nothing to measure: {name} is empty, {tuple(x.shape)}")
+    if x.ndim != 4 or x.numel() == 0:
+        is_empty = "" if x.numel() else "is empty: it "
+        raise ValueError(f"{name} {is_empty}must have shape (n, C, H, W), not {tuple(x.shape)}")
     low, high = (float(v) for v in x.detach().aminmax())
     if not math.isfinite(low + high):
-        bad = ~x.detach().isfinite()
-        images = int(bad.flatten(1).any(1).sum())
+        bad = (~x.detach().isfinite()).flatten(1).sum(1)
         raise ValueError(
             f"{name} holds {int(bad.sum()):,} values that are not finite, "
-            f"in {images:,} of its {len(x):,} images"
+            f"in {int((bad > 0).sum()):,} of its {len(x):,} images"
         )
     if max(-low, high) > 1 + ROUNDING:
         fix = "x / 127.5 - 1" if low >= 0 and high > 2 else "x.clamp(-1, 1), as a picture would be"
@@ -63,10 +56,10 @@ def checked_images(x: Tensor, name: str = "x") -> Tensor:
 
 
 def checked_labels(y: Tensor, n: int, name: str = "y") -> Tensor:
-    """Return `y` on the CPU if it holds one class for each of `n` images.
+    """Return `y` on the CPU if it is int64 (n,), from 0: a class for each of n images.
 
     Raises:
-        ValueError: if y is not int64 (n,) or holds a negative number.
+        ValueError: if it is not.
     """
     if not isinstance(y, Tensor) or y.dtype != torch.int64 or y.shape != (n,):
         kind = f"{y.dtype} {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
