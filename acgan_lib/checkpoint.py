@@ -26,12 +26,7 @@ _WAY_OUT = "give a new run_dir, or delete the file to start from step 0"
 
 
 class Checkpoint:
-    """The checkpoint of one run.
-
-    Attributes:
-        path: of the file; None where nothing is kept.
-        identity: what must agree for a run to go on, by name.
-    """
+    """The checkpoint of one run: its path, or None, and what must agree for the run to go on."""
 
     def __init__(self, path: Path | None, identity: Mapping[str, Any]) -> None:
         self.path, self.identity = path, dict(identity)
@@ -94,10 +89,7 @@ def held(
 ) -> Iterator[Checkpoint]:
     """Hold ``run_dir`` for this process, without leftovers of killed ones; None keeps nothing.
 
-    Args:
-        run_dir: made if it is not there; ``~`` is the home folder.
-        identity: see :class:`Checkpoint`.
-        size: bytes that a checkpoint will take, so that a disk without room is told of now.
+    ``size`` are the bytes that a checkpoint will take: a disk without room is told of now.
 
     Raises:
         TimeoutError: another training has it.

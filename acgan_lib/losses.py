@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from acgan_lib.data import UNLABELLED
-from acgan_lib.nets import as_labels
+from acgan_lib.labels import as_labels
 
 
 def d_source_real(real_logit: Tensor) -> Tensor:

@@ -47,6 +47,7 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     generators = [torch.default_generator]
     device = torch.device(device)
     if device.type == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # before, it has no generators
         index = torch.cuda.current_device() if device.index is None else device.index
         generators.append(torch.cuda.default_generators[index])
     elif device.type == "mps":

@@ -31,23 +31,19 @@ from acgan_lib.runtime import seeded, supports_bf16
 
 
 class Images(Protocol):
-    """What the loop asks of its data: `data.LabelledImages`, or a stream."""
+    """What the loop asks of its data: `data.LabelledImages`, or a stream.
+
+    The properties are K, the names of the classes, C of the images, and the side of the squares.
+    """
 
     @property
-    def num_classes(self) -> int:
-        """K, the number of classes."""
-
+    def num_classes(self) -> int: ...
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """The names of the classes; a run goes on only with the same ones."""
-
+    def class_names(self) -> tuple[str, ...]: ...
     @property
-    def channels(self) -> int:
-        """C of the images."""
-
+    def channels(self) -> int: ...
     @property
-    def size(self) -> int:
-        """The side of the square images in pixels."""
+    def size(self) -> int: ...
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -166,13 +162,8 @@ class OneProcess:
         """Give a module the weights and statistics that it has on the first process."""
 
 
-class Latents(Protocol):
-    """How the z and labels of a step are drawn: :func:`draw_latents`, unless `fit` is told."""
-
-    def __call__(
-        self, G: ConditionalGenerator, n: int, seed: int, step: int, device: torch.device | str
-    ) -> tuple[Tensor, Tensor]:
-        """Return z float (n, latent_dim) and y int64 (n,) on ``device``."""
+# How the z and labels of a step are drawn, from (G, n, seed, step, device): as `draw_latents` does.
+Latents = Callable[[ConditionalGenerator, int, int, int, torch.device | str], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -224,13 +215,11 @@ def fit(
             alike, and start from rank 0's weights. Rank 0 alone writes, and calls back.
         latents: how z and the labels are drawn; :func:`draw_latents` if None.
 
-    A network of which every parameter is frozen, as from `zoo.load`, is made trainable; where some
-    are frozen, they stay so. The caller's random state stays as it is. Threads that train other
-    networks take turns with this one, step by step. A thread that draws from torch's global
-    generator meanwhile changes what dropout draws here: give it a ``torch.Generator``.
-
-    A callback that raises :class:`StopTraining` ends the run early and without an error. Its
-    checkpoint is that of this step, and a second call goes on from there.
+    Networks that are frozen whole, as from `zoo.load`, are made trainable; frozen parts of others
+    stay so. The caller's random state stays as it is. Threads that train other networks take turns
+    with this one at each step. One that draws from torch's global generator meanwhile changes what
+    dropout draws here: give it a ``torch.Generator``. A callback that raises :class:`StopTraining`
+    ends the run without an error; a second call goes on from that step.
 
     Raises:
         ValueError: before the first step, if G, D, data, objective, config and ranks do not fit
@@ -268,8 +257,9 @@ def fit(
                 state.load(saved)
             try:
                 _loop(state, moved, objective, latents, kept)
-            finally:
-                state.release()
+            finally:  # leave no gradients behind
+                state.opt_g.zero_grad(set_to_none=True)
+                state.opt_d.zero_grad(set_to_none=True)
     return Result(G.eval(), D.eval(), state.G_ema, state.history)
 
 
@@ -428,8 +418,10 @@ class _State:
             if not any(p.requires_grad for p in module.parameters()):
                 module.requires_grad_(True)
         self.G_ema = copy.deepcopy(G).eval().requires_grad_(False)
-        self.opt_g = self._adam(G, config.lr_g)
-        self.opt_d = self._adam(D, config.lr_d)
+        self.opt_g, self.opt_d = (
+            torch.optim.Adam(module.parameters(), lr, config.betas, fused=True)
+            for module, lr in ((G, config.lr_g), (D, config.lr_d))
+        )
         self.history = History()
         self.step = 0
         self.sums: Terms = {}  # of the terms, over ``count`` steps since the last row
@@ -438,9 +430,6 @@ class _State:
         self.fast_D: Any = torch.compile(D) if config.compile else D
         wanted = config.precision
         self.bf16 = wanted == "bf16" or (wanted == "auto" and supports_bf16(self.device))
-
-    def _adam(self, module: nn.Module, lr: float) -> torch.optim.Adam:
-        return torch.optim.Adam(module.parameters(), lr, self.config.betas, fused=True)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         if not self.bf16:  # not "enabled=False", which warns on devices without bfloat16
@@ -506,11 +495,6 @@ class _State:
         kept = [callback for callback in called if hasattr(callback, "state_dict")]
         kinds = [type(callback).__name__ for callback in kept]
         return {f"{kind} {kinds[:i].count(kind)}": kept[i] for i, kind in enumerate(kinds)}
-
-    def release(self) -> None:
-        """Leave no gradients behind."""
-        self.opt_g.zero_grad(set_to_none=True)
-        self.opt_d.zero_grad(set_to_none=True)
 
     PARTS = ("G", "D", "G_ema", "opt_g", "opt_d")
 

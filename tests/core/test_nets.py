@@ -17,7 +17,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from acgan_lib.experiments.ch08_museum.exhibits import check_zero_latent
-from acgan_lib.nets import Discriminator, Generator, as_labels, init_weights, one_hot
+from acgan_lib.labels import as_labels
+from acgan_lib.nets import Discriminator, Generator, init_weights, one_hot
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "acgan_lib"
 # From low to high. A module imports lower ones alone; what is not listed here is above the core.
 CORE = (
-    "_files", "runtime", "pictures", "idx", "data", "nets", "losses", "objectives", "_checks",
+    "_files", "labels", "runtime", "pictures", "idx", "data", "nets", "losses", "objectives",
+    "_checks",
     "checkpoint", "train", "callbacks", "latent", "judge", "viz", "metrics", "toy", "glyphs",
     "avatars", "regularise", "zoo", "adapt",
 )  # fmt: skip
