@@ -12,9 +12,8 @@ PACKAGE = ROOT / "acgan_lib"
 # From low to high. A module imports lower ones alone; what is not listed here is above the core.
 CORE = (
     "_files", "labels", "runtime", "pictures", "idx", "data", "nets", "losses", "objectives",
-    "_checks",
-    "checkpoint", "train", "callbacks", "latent", "judge", "viz", "metrics", "toy", "glyphs",
-    "avatars", "regularise", "zoo", "adapt",
+    "_checks", "checkpoint", "train", "callbacks", "latent", "judge", "viz", "metrics", "toy",
+    "glyphs", "avatars", "regularise", "zoo", "pairs",
 )  # fmt: skip
 ABOVE = ("families", "widgets", "scale", "experiments")
 EVENING = (
