@@ -200,25 +200,39 @@ def principal_directions(G: nn.Module, k: int, latent_dim: int | None = None) ->
     singular values (Shen and Zhou 2021, arXiv 2007.06600, read on the first layer). Each sign is
     set so that the largest entry is positive, because a singular vector has none of its own.
 
-    The layer is ``G.project`` or else G's first ``nn.Linear``; latent_dim is ``G.latent_dim``
-    unless given. Raises TypeError where there is no such layer.
+    The layer is ``G.project`` or else G's first ``nn.Linear`` or ``nn.ConvTranspose2d`` (which is
+    linear in z as long as z is a map of 1x1 pixels) with at least latent_dim inputs; z's are taken
+    to be the first of them. latent_dim is ``G.latent_dim`` unless given. Raises TypeError where
+    there is no such layer.
     """
     d = latent_dim if latent_dim is not None else getattr(G, "latent_dim", None)
     if not isinstance(d, int):
         raise TypeError("G has no latent_dim: pass latent_dim")
-    layer = getattr(G, "project", None)
-    if not isinstance(layer, nn.Linear):
-        layer = next((m for m in G.modules() if isinstance(m, nn.Linear)), None)
-    if layer is None or layer.in_features < d:
-        raise TypeError(f"G ({type(G).__name__}) has no linear layer that takes {d} latent inputs")
-    if not 1 <= k <= min(d, layer.out_features):
-        raise ValueError(f"k must lie in 1..{min(d, layer.out_features)}, not {k}")
-    # float64 on the CPU: the order and sign must not depend on the device's rounding.
-    weight = layer.weight.detach()[:, :d].to("cpu", torch.float64)
+    with evaluating(G):  # in train mode, to read a weight under spectral norm changes its estimate
+        layers = [getattr(G, "project", None), *G.modules()]
+        columns = next((w for w in map(_linear_map, layers) if w is not None and len(w) >= d), None)
+        if columns is None:
+            raise TypeError(
+                f"G ({type(G).__name__}) has no linear layer that takes {d} latent inputs"
+            )
+        # float64 on the CPU: the order and sign must not depend on the device's rounding.
+        weight = columns[:d].T.to("cpu", torch.float64)
+    most = min(weight.shape)
+    if not 1 <= k <= most:
+        raise ValueError(f"k must lie in 1..{most}, not {k}")
     directions = torch.linalg.svd(weight, full_matrices=False).Vh[:k]
     largest = directions.abs().argmax(dim=1, keepdim=True)
     signed: Tensor = directions * directions.gather(1, largest).sign()
     return signed.float()
+
+
+def _linear_map(layer: object) -> Tensor | None:
+    """What a linear layer does to each of its inputs, (inputs, outputs); None for another layer."""
+    if isinstance(layer, nn.Linear):
+        return layer.weight.T
+    if isinstance(layer, nn.ConvTranspose2d) and layer.groups == 1:
+        return layer.weight.flatten(1)
+    return None
 
 
 def _same_shape(a: Tensor, b: Tensor) -> None:

@@ -43,7 +43,7 @@ def engine_page(*folders: Path) -> Iterator[Page]:
     """Open a page that has front/engines.js as ``engines`` and every model of the folders."""
     with tempfile.TemporaryDirectory() as name:
         site = Path(name)
-        shutil.copytree(ROOT / "acgan_lib" / "front", site / "front")
+        shutil.copytree(ROOT / "acgan_lib" / "widgets" / "front", site / "front")
         vendored = ROOT / "book" / "_static" / "vendor" / "ort"
         shutil.copytree(vendored, site / "_static" / "vendor" / "ort")
         (site / "_static" / "models").mkdir()

@@ -146,11 +146,16 @@ def load(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        LedgerError: there is no such file.
+        LedgerError: there is no such file, or it is damaged.
     """
     if not path.is_file():
         raise LedgerError(f"there is no {path.parent.name}/{path.name} under data")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise LedgerError(
+            f"{path} is damaged ({error}); `git checkout data/results` brings it back"
+        ) from error
 
 
 def chosen(data: Any, selectors: Sequence[str]) -> list[Any]:

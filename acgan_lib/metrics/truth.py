@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from acgan_lib.metrics.estimate import Z_95, Estimate, bootstrap_mean
+from acgan_lib.metrics.estimate import Estimate, bootstrap_mean
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -153,7 +153,8 @@ class Swap(NamedTuple):
     kept: share of swaps that leave the factor as it was.
     chance: that share, were the classes' readings independent with the frequencies they have.
         1/L for uniform ones, and 1 for a generator that knows a single value.
-    bits: mutual information between the factor before and after a swap; at most log2 L.
+    bits: mutual information between the factor before and after a swap: 0 where a swap forgets
+        it, log2 L where it keeps it. Its correction can carry it a little beyond both.
     pairs: float64 (K, K), the share kept between each two classes; 1 on the diagonal.
     n of the estimates counts rows, one z each.
     """
@@ -264,7 +265,8 @@ def _log_ratio(x: Ints, y: Ints, z: Ints) -> tuple[Floats, float]:
 def _bits(logs: Floats, bias: float) -> Estimate:
     """Return the mean of logs in nats, less its bias, in bits, with its normal interval."""
     value = float(logs.mean() - bias) / math.log(2)
-    half = Z_95 * float(logs.std(ddof=1)) / math.sqrt(len(logs)) / math.log(2)
+    error = float(logs.std(ddof=1)) / math.sqrt(len(logs)) / math.log(2)
+    half = float(stats.norm.ppf(0.975)) * error
     return Estimate(value, value - half, value + half, len(logs))
 
 

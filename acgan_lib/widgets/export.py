@@ -14,7 +14,6 @@ import argparse
 import copy
 import io
 import logging
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,8 +21,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
-from acgan_lib import zoo
+from acgan_lib import _files, latent, zoo
 from acgan_lib.nets import ConditionalGenerator
 
 FORMAT = 1  # in every file's name: raise it when the same checkpoint gives another file
@@ -42,40 +44,32 @@ class Export(NamedTuple):
 def to_onnx(G: nn.Module, path: str | Path, *, half: bool = False) -> Export:
     """Write a generator as ONNX and compare it with torch on random inputs.
 
-    Batch norms are folded: into the convolution before them where there is one, else into a
-    factor and an offset for each channel. With `half` the weights are stored as float16, which
-    halves the file; the arithmetic stays float32.
+    Spectral norm, weight norm and other parametrisations become the weights that they give. Batch
+    norms are folded: into the convolution before them where there is one, else into a factor and
+    an offset for each channel. With `half` the weights are stored as float16, which halves the
+    file; the arithmetic stays float32.
 
     Args:
-        G: a module with ``from_weights(z, w)``, `latent_dim` and `num_classes`; it is left as it
-            is. Without classes, the file takes z alone.
-        path: of the file; replaced in one step, once the check has passed.
+        G: a module with ``from_weights(z, w)``, `latent_dim` and `num_classes`, such as a subclass
+            of acgan_lib.nets.ConditionalGenerator; its modes and weights are left as they are.
+            Without classes, the file takes z alone.
+        path: of the file, ``~`` allowed; replaced in one step, once the check has passed.
         half: store weights as float16.
 
     Raises:
         TypeError: if G has no ``from_weights``, or uses what ONNX cannot express.
         ValueError: if the file's pixels differ from torch's by more than 1e-5, or 1/255 with
             `half`; or G draws something else than images.
+        OSError: if the file cannot be written; the old one stays.
     """
-    if not callable(getattr(G, "from_weights", None)):
-        raise TypeError(
-            f"{type(G).__name__} has no from_weights(z, w): export takes class weights, so that "
-            "classes can be mixed. Subclass acgan_lib.nets.ConditionalGenerator"
-        )
     inputs = random_inputs(G, 3)
-    with torch.no_grad():
-        expected = _eval_copy(G).from_weights(*inputs)
-    if expected.ndim != 4 or expected.shape[1] not in (1, 3):
-        raise ValueError(f"G must draw (n, 1 or 3, H, W), not {tuple(expected.shape)}")
+    latent.generate_mixed(G, *inputs)  # raises what is wrong with G itself
     content = _convert(_FromWeights(folded(G), int(G.num_classes)), inputs, half)  # type: ignore[arg-type]
     difference = compare(G, content)
     if not difference <= LIMIT[half]:
         raise ValueError(f"the file's pixels differ from torch's by {difference:.1e}: not written")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    path = _files.expand(path)
+    _files.write(path, content)
     return Export(path, len(content), difference)
 
 
@@ -107,8 +101,9 @@ def compare(G: nn.Module, content: bytes) -> float:
 
 
 def folded(G: nn.Module) -> nn.Module:
-    """Return a copy of G in eval mode, float32, on the CPU, without a batch norm in it."""
+    """Return a copy of G in eval mode, float32, on the CPU: no parametrisation, no batch norm."""
     G = _eval_copy(G)
+    _bake(G)
     for module in list(G.modules()):
         if isinstance(module, nn.Sequential):
             _fold_into_convolutions(module)
@@ -119,7 +114,34 @@ def folded(G: nn.Module) -> nn.Module:
 
 
 def _eval_copy(G: nn.Module) -> Any:
+    for part, hook in _old_norms(G):  # a weight that is still in a graph cannot be copied
+        setattr(part, hook.name, getattr(part, hook.name).detach())
     return copy.deepcopy(G).cpu().float().eval().requires_grad_(False)
+
+
+def _old_norms(G: nn.Module) -> list[tuple[nn.Module, SpectralNorm | WeightNorm]]:
+    """Modules under ``torch.nn.utils.spectral_norm`` or ``weight_norm``, which work by hooks."""
+    return [
+        (part, hook)
+        for part in G.modules()
+        for hook in part._forward_pre_hooks.values()
+        if isinstance(hook, SpectralNorm | WeightNorm)
+    ]
+
+
+def _bake(G: nn.Module) -> None:
+    """Replace each weight that is computed from others, as under spectral norm, by its value."""
+    for part, hook in _old_norms(G):
+        remove = remove_spectral_norm if isinstance(hook, SpectralNorm) else remove_weight_norm
+        remove(part, hook.name)
+    for part in filter(parametrize.is_parametrized, list(G.modules())):
+        # torch's remove_parametrizations changes the class, which a copy shares with its original.
+        names: Any = part.parametrizations
+        values = {name: getattr(part, name) for name in names}
+        part.__class__ = parametrize.type_before_parametrizations(part)
+        del part.parametrizations
+        for name, value in values.items():
+            part.register_parameter(name, nn.Parameter(value, requires_grad=False))
 
 
 def _fold_into_convolutions(layers: nn.Sequential) -> None:
@@ -257,11 +279,12 @@ def generators(folder: Path | None = None) -> list[str]:
     return [n for n in zoo.names(folder) if zoo.manifest(n, folder)["class"] == "Generator"]
 
 
-def export_all(target: Path, checkpoints: Path | None = None) -> list[Export]:
-    """Bring `target` up to date: a file for each generator, those that are there kept.
+def export_all(target: str | Path, checkpoints: Path | None = None) -> list[Export]:
+    """Bring the folder `target` up to date: a file for each generator, those that are there kept.
 
     Returns the files written now. Files of checkpoints that have changed or gone are removed.
     """
+    target = _files.expand(target)
     wanted = {file_name(name, checkpoints): name for name in generators(checkpoints)}
     written = [
         to_onnx(zoo.load(name, folder=checkpoints), target / file, half=True)

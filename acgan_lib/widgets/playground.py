@@ -31,11 +31,11 @@ import torch
 from torch import Tensor, nn
 
 from acgan_lib import objectives, toy
-from acgan_lib._files import data_dir
+from acgan_lib._files import data_dir, write
 from acgan_lib.losses import d_source_fake, d_source_real
 from acgan_lib.objectives import Batch, Objective
 from acgan_lib.train import frozen
-from acgan_lib.widgets import FRONT, _Face, bundle, compact
+from acgan_lib.widgets.base import Face, bundle, style
 
 __all__ = ["Frame", "Playground", "Recording", "load", "record", "seeds"]
 
@@ -256,7 +256,7 @@ def quantise(
     return scale, integers.astype(integers.dtype.newbyteorder("<"))
 
 
-class Playground(_Face):
+class Playground(Face):
     """Recordings under a slider: samples, D's field, pushes and numbers; alive without a kernel.
 
     ``recordings`` maps names to recordings (at least one). ``show`` is the name of the one shown
@@ -268,7 +268,7 @@ class Playground(_Face):
     """
 
     _esm = bundle("ui", "playground")
-    _css = _Face._css + "\n" + compact((FRONT / "playground.css").read_text(encoding="utf-8"))
+    _css = style("widgets", "playground")
 
     def __init__(
         self,
@@ -373,7 +373,7 @@ def main() -> None:
         for row in stored["seeds"][name]:
             print(name, row, flush=True)
     path = data_dir() / "results" / "playground.json"
-    path.write_text(json.dumps(stored) + "\n", encoding="utf-8")
+    write(path, (json.dumps(stored) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -192,6 +192,38 @@ def test_principal_directions_are_those_the_first_layer_stretches_most() -> None
     assert (directions.gather(1, directions.abs().argmax(1, keepdim=True)) > 0).all()
 
 
+def test_principal_directions_of_a_transposed_convolution_stretch_its_maps_most() -> None:
+    """Against the layer itself: the length of what it makes of a direction, which is linear."""
+    torch.manual_seed(0)
+    layer = torch.nn.ConvTranspose2d(4, 6, 3, bias=False)
+    G = nn.Sequential(nn.Linear(2, 2), layer)  # too short for z: not the layer that takes it
+    directions = latent.principal_directions(G, 4, latent_dim=4)
+    torch.testing.assert_close(directions @ directions.T, torch.eye(4))
+    lengths = layer(directions[:, :, None, None]).flatten(1).norm(dim=1).detach()
+    assert (lengths.diff() < 0).all()
+    z = torch.randn(1000, 4, generator=torch.Generator().manual_seed(1))
+    z = z / z.norm(dim=1, keepdim=True)
+    stretched = layer(z[:, :, None, None]).flatten(1).norm(dim=1)
+    assert lengths[3] - 1e-6 <= stretched.min() <= stretched.max() <= lengths[0] + 1e-6
+
+
+def test_principal_directions_leave_a_normed_layer_as_it_is() -> None:
+    G = Painter()
+    G.project = torch.nn.utils.parametrizations.spectral_norm(nn.Linear(7, 5))
+    before = {name: value.clone() for name, value in G.train().state_dict().items()}
+    latent.principal_directions(G, 2)
+    assert G.project.training
+    assert all(torch.equal(value, before[name]) for name, value in G.state_dict().items())
+
+
+def test_principal_directions_are_of_project_where_there_is_one() -> None:
+    torch.manual_seed(0)
+    G = nn.Sequential()
+    G.mapping, G.project = nn.Linear(5, 5), nn.Linear(5, 5)
+    expected = latent.principal_directions(G.project, 2, latent_dim=5)
+    assert torch.equal(latent.principal_directions(G, 2, latent_dim=5), expected)
+
+
 def test_principal_directions_errors() -> None:
     with pytest.raises(ValueError, match=r"k must lie in 1\.\.3"):
         latent.principal_directions(Painter(), 4)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +16,10 @@ import pytest
 import torch
 from playwright.sync_api import Page
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize
 
 from acgan_lib import latent, nets, widgets, zoo
+from acgan_lib.data import to_uint8
 from acgan_lib.experiments import ch17_paper_nets
 from acgan_lib.widgets import export
 
@@ -98,6 +103,60 @@ def test_a_g_without_classes_takes_z_alone(tmp_path) -> None:
     torch.testing.assert_close(run(path, z=z), G(z), rtol=0, atol=EXACT)
 
 
+class Normed(nets.ConditionalGenerator):
+    """A G whose linear and convolutional weights are computed from others, by `norm`."""
+
+    def __init__(self, norm: Any) -> None:
+        super().__init__(latent_dim=6, num_classes=3, channels=3, image_size=8)
+        self.project = norm(nn.Linear(9, 4 * 4))
+        self.body = nn.Sequential(
+            norm(nn.ConvTranspose2d(1, 5, 4, 2, 1)), nn.BatchNorm2d(5), nn.ReLU()
+        )
+        self.to_image = norm(nn.Conv2d(5, 3, 3, padding=1))
+
+    def draw(self, code: Tensor) -> Tensor:
+        return self.to_image(self.body(self.project(code).view(-1, 1, 4, 4))).tanh()
+
+
+def weight_norm_by_hooks(layer: nn.Module) -> nn.Module:
+    with pytest.warns(FutureWarning, match="deprecated"):
+        return torch.nn.utils.weight_norm(layer)
+
+
+def twice(layer: nn.Module) -> nn.Module:
+    """Two parametrisations of the weight, and one of the bias."""
+    layer = parametrizations.spectral_norm(parametrizations.weight_norm(layer))
+    return parametrize.register_parametrization(layer, "bias", nn.Tanh())
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        parametrizations.spectral_norm,
+        parametrizations.weight_norm,
+        twice,
+        torch.nn.utils.spectral_norm,
+        weight_norm_by_hooks,
+    ],
+)
+def test_a_g_whose_weights_are_normed_is_exported_as_it_draws(norm: Any, tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    G = Normed(norm).train()
+    z, w = export.random_inputs(G, 9, seed=3)
+    for _ in range(3):  # as a training leaves it: estimates that move, weights in a graph
+        G.from_weights(z, w)
+    before = {key: value.clone() for key, value in G.state_dict().items()}
+    written = export.to_onnx(G, tmp_path / "normed.onnx")
+    assert G.training
+    assert before.keys() == G.state_dict().keys()
+    assert all(torch.equal(before[key], value) for key, value in G.state_dict().items())
+    expected = latent.generate_mixed(G, z, w)
+    assert expected.std() > 0.02
+    torch.testing.assert_close(run(written.path, z=z, w=w), expected, rtol=0, atol=EXACT)
+    G.from_weights(z, w).sum().backward()  # G can be trained on
+    assert all(p.grad is not None for p in G.parameters())
+
+
 class NoWeights(nn.Module):
     latent_dim, num_classes = 4, 2
 
@@ -113,7 +172,10 @@ class FixedBatch(NoWeights):
 
 @pytest.mark.parametrize(
     ("G", "says"),
-    [(NoWeights(), "NoWeights has no from_weights"), (FixedBatch(), "FixedBatch takes the batch")],
+    [
+        (NoWeights(), r"NoWeights\) has no from_weights"),
+        (FixedBatch(), "FixedBatch takes the batch"),
+    ],
 )
 def test_a_g_that_cannot_be_exported_is_named_and_nothing_is_written(G, says, tmp_path) -> None:
     with pytest.raises(TypeError, match=says):
@@ -121,11 +183,81 @@ def test_a_g_that_cannot_be_exported_is_named_and_nothing_is_written(G, says, tm
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pictures_too_far_from_torchs_are_not_written(G, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("half", [False, True])
+def test_pictures_too_far_from_torchs_are_not_written(G, half, tmp_path, monkeypatch) -> None:
+    """One bias off by a little more than the limit; the file that was there stays."""
+    honest = export.folded
+    path = tmp_path / "old.onnx"
+    path.write_bytes(b"old")
+
+    def off(G: nn.Module) -> nn.Module:
+        made: Any = honest(G)
+        made.to_image.bias += 2 * export.LIMIT[half]
+        return made
+
+    monkeypatch.setattr(export, "folded", off)
+    with pytest.raises(ValueError, match=r"the file's pixels differ from torch's by .*not written"):
+        export.to_onnx(G, path, half=half)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def converted(written, monkeypatch) -> None:
+    """The file's content as it was made once: to make it takes a second."""
+    content = written.path.read_bytes()
+    monkeypatch.setattr(export, "_convert", lambda *_: content)
+
+
+@pytest.mark.usefixtures("converted")
+def test_pictures_that_are_no_numbers_are_not_written(G, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(export, "compare", lambda *_: float("nan"))
     with pytest.raises(ValueError, match="differ"):
         export.to_onnx(G, tmp_path / "none.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_compared_at_every_pixel_of_one_and_of_seven(G, written) -> None:
+    """The largest gap to a G with another bias, over the inputs that `compare` draws."""
+    content = written.path.read_bytes()
+    assert export.compare(G, content) == written.difference < EXACT
+    other = copy.deepcopy(G)
+    other.to_image.bias += 0.3
+    gaps = []
+    for n in (1, 7):
+        z, w = export.random_inputs(G, n, seed=n)
+        gaps.append(float((run(written.path, z=z, w=w) - other.from_weights(z, w)).abs().max()))
+    assert min(gaps) > 0.1
+    assert export.compare(other, content) == pytest.approx(max(gaps), abs=1e-6)
+
+
+@pytest.mark.usefixtures("converted")
+def test_a_home_folder_is_meant_by_its_tilde(G, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    written = export.to_onnx(G, "~/models/g.onnx")
+    assert written.path == tmp_path / "home" / "models" / "g.onnx"
+    assert written.bytes == written.path.stat().st_size
+    monkeypatch.setattr(export, "generators", lambda _: [])
+    export.export_all("~/models")
+    assert list(written.path.parent.iterdir()) == []  # no checkpoint's file
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+@pytest.mark.usefixtures("converted")
+def test_a_full_disk_leaves_the_old_file(G, tmp_path, monkeypatch) -> None:
+    path = tmp_path / "g.onnx"
+    path.write_bytes(b"old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="make room") as caught:
+        export.to_onnx(G, path)
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_is_up_to_date_is_kept_and_what_is_old_goes(tmp_path, monkeypatch) -> None:
@@ -245,7 +377,7 @@ def test_every_kind_of_widget_draws_pythons_frame(page, shipped) -> None:
     for face in faces:
         request = {**face.request, "coords": [0.7 - i for i in range(len(face.directions))]}
         frame = page.evaluate(FRAME, {"spec": face.spec, "request": request})
-        expected = widgets._bytes(face.render(request)).permute(0, 2, 3, 1)
+        expected = to_uint8(face.render(request)).permute(0, 2, 3, 1)
         assert (frame["n"], frame["h"], frame["w"], frame["c"]) == tuple(expected.shape)
         gap = torch.tensor(frame["bytes"]) - expected.flatten().int()
         assert gap.abs().max() <= 1, face

@@ -15,14 +15,22 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from acgan_lib import latent, nets, widgets
+from acgan_lib import latent, nets, widgets, zoo
+from acgan_lib.widgets import base, export
+from acgan_lib.widgets.faces import STRIP, TILES
 
 K = 3
 
 
-def generator(num_classes: int = K, channels: int = 1) -> nets.Generator:
+def generator(num_classes: int = K, **arguments: int) -> nets.Generator:
+    """A small G whose pictures differ by far more than a level for each z and class."""
     torch.manual_seed(0)
-    return nets.Generator(latent_dim=8, num_classes=num_classes, channels=channels, width=4)
+    G = nets.Generator(**{"latent_dim": 8, "width": 8, **arguments}, num_classes=num_classes)
+    with torch.no_grad():
+        for parameter in G.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(6)
+    return G
 
 
 def ask(widget: Any, request: dict[str, Any]) -> dict[str, Any]:
@@ -42,13 +50,21 @@ def pixels(frame: dict[str, Any]) -> Tensor:
     return torch.from_numpy(raw.copy()).view(shape).permute(0, 3, 1, 2)
 
 
-def png(widget: widgets._Face) -> Tensor:
+def png(widget: base.Face) -> Tensor:
     """A widget's still picture as uint8 (H, W) or (H, W, 3)."""
     return torch.from_numpy(np.array(Image.open(io.BytesIO(base64.b64decode(widget.still)))))
 
 
 def shades(images: Tensor) -> Tensor:
     return ((images + 1) * 127.5).round().to(torch.uint8)
+
+
+def test_these_pictures_differ() -> None:
+    """Else the tests below could not tell one picture from another."""
+    G = generator()
+    z = torch.stack([latent.seeded(seed, 8) for seed in range(6)])
+    images = latent.class_swap(G, z).flatten(0, 1).flatten(1)
+    assert torch.pdist(images, p=torch.inf).min() > 0.2
 
 
 def test_explorer_answers_with_the_picture_of_the_request() -> None:
@@ -102,7 +118,11 @@ def test_map_goes_through_three_z() -> None:
     G = generator()
     widget = widgets.LatentMap(G, (4, 7, 5), label=2)
     z = {seed: latent.seeded(seed, 8) for seed in (4, 5, 7)}
-    corners = {4: [0.0, 0.0], 7: [1.0, 0.0], 5: [0.5, 3**0.5 / 2]}
+    assert torch.equal(widget.z, z[4])
+    h = 3**0.5 / 2
+    corners = {4: [0.0, 0.0], 7: [1.0, 0.0], 5: [0.5, h]}
+    # A square with a quarter of a side about the triangle, across, and as much of it up as down.
+    assert widget.ranges == widget.spec["ranges"] == [[-0.25, 1.25], [h / 2 - 0.75, h / 2 + 0.75]]
     for seed, coords in corners.items():
         ask(widget, {"seed": 4, "coords": coords, "label": 2})
         torch.testing.assert_close(widget.z, z[seed])
@@ -127,10 +147,10 @@ def test_map_along_two_directions() -> None:
 def test_a_maps_still_is_its_tiles_and_its_start() -> None:
     G = generator()
     widget = widgets.LatentMap(G, label=1)
-    n, sheet = widgets.TILES, png(widget)
+    n, sheet = TILES, png(widget)
     assert sheet.shape == (32, 32 * (n * n + 1))
     (left, right), (low, high) = widget.ranges
-    for row, column in ((0, 0), (1, 3), (n - 1, n - 1)):
+    for row, column in ((0, 0), (1, 3), (n - 1, 0), (n - 1, n - 1)):
         u = left + (column + 0.5) / n * (right - left)
         v = high - (row + 0.5) / n * (high - low)
         image = widget.render({"seed": 0, "coords": [u, v], "label": 1})
@@ -159,10 +179,12 @@ def test_map_errors_name_the_argument() -> None:
 def test_side_by_side_shows_one_z_and_class_to_every_generator() -> None:
     late, early = generator(), generator()
     with torch.no_grad():
-        early.project.weight.mul_(0.5)
+        early.project.weight.copy_(late.project.weight.flip(1))
+    first, last = (latent.principal_directions(G, 1)[0] for G in (early, late))
+    assert (first - last).norm() > 0.5
     widget = widgets.SideBySide({"early": early, "late": late}, seed=2, label=1)
     reply = ask(widget, {"seed": 3, "coords": [1.5], "label": 2})
-    z = latent.seeded(3, 8) + 1.5 * latent.principal_directions(late, 1)[0]
+    z = latent.seeded(3, 8) + 1.5 * last
     torch.testing.assert_close(widget.z, z)
     pictures = [latent.generate(G, z[None], torch.tensor([2])) for G in (early, late)]
     assert torch.equal(pixels(reply["frame"]), shades(torch.cat(pictures)))
@@ -185,9 +207,10 @@ def test_the_still_strip_holds_the_start() -> None:
     """A page without a kernel draws the explorer's middle, the whole row, both ends of the mix."""
     G = generator(channels=3)
     explorer = widgets.LatentExplorer(G, seed=1)
-    middle = widgets.STRIP // 2
-    start = shades(explorer.image()).permute(1, 2, 0)
-    assert torch.equal(png(explorer)[:, 32 * middle : 32 * middle + 32], start)
+    z = explorer.z + torch.linspace(-4, 4, STRIP)[:, None] * explorer.directions[0]
+    row = shades(latent.generate(G, z, torch.zeros(STRIP, dtype=torch.int64)))
+    assert torch.equal(png(explorer), torch.cat([*row], dim=2).permute(1, 2, 0))
+    assert torch.equal(row[STRIP // 2], shades(explorer.image()))
     swap = widgets.ClassSwap(G, seed=1)
     assert torch.equal(png(swap), torch.cat([*shades(swap.image())], dim=2).permute(1, 2, 0))
     mix = widgets.ClassMix(G, 0, 1, seed=1)
@@ -198,9 +221,9 @@ def test_the_still_strip_holds_the_start() -> None:
 
 def test_frames_keep_the_end_points_and_round() -> None:
     levels = torch.tensor([-1.0, -0.999, 0.0, 0.5, 1.0, 1.3]).view(1, 1, 1, 6)
-    assert pixels(widgets.encode(levels)).flatten().tolist() == [0, 0, 128, 191, 255, 255]
+    assert pixels(base.encode(levels)).flatten().tolist() == [0, 0, 128, 191, 255, 255]
     colour = torch.rand(2, 3, 4, 5) * 2 - 1
-    assert torch.equal(pixels(widgets.encode(colour)), shades(colour))
+    assert torch.equal(pixels(base.encode(colour)), shades(colour))
 
 
 def test_generator_keeps_its_mode_and_its_running_statistics() -> None:
@@ -234,9 +257,11 @@ def test_generator_on_a_gpu() -> None:
     [
         ({"label": 3}, r"label must be a class in 0\.\.2, not 3"),
         ({"label": -1}, "label must be"),
+        ({"label": 1.5}, "label must be"),
         ({"coords": [1.0]}, "coords must be 4 finite numbers"),
         ({"coords": [float("nan"), 0, 0, 0]}, "coords must be"),
         ({"seed": "?"}, "invalid literal"),
+        ({"seed": 2**32}, "seed must be a whole number in 0..4294967295"),
     ],
 )
 def test_a_bad_request_is_answered_and_changes_nothing(part: dict[str, Any], message: str) -> None:
@@ -297,10 +322,141 @@ def test_errors_name_the_argument() -> None:
         widgets.ClassMix(G, "Trouser")
     with pytest.raises(ValueError, match="t must lie"):
         widgets.ClassMix(G, t=1.5)
-    with pytest.raises(ValueError, match=r"directions must be of shape \(k, 8\)"):
-        widgets.LatentExplorer(G, directions=torch.zeros(2, 7))
-    with pytest.raises(ValueError, match="reach"):
-        widgets.LatentExplorer(G, reach=0)
+    for wrong in (torch.zeros(2, 7), torch.zeros(8), torch.full((1, 8), torch.nan)):
+        with pytest.raises(ValueError, match=r"directions must be finite and of shape \(k, 8\)"):
+            widgets.LatentExplorer(G, directions=wrong)
+    with pytest.raises(ValueError, match=r"k must lie in 1\.\.8, not 9"):
+        widgets.LatentExplorer(G, directions=9)
+    for reach in (0, float("inf")):
+        with pytest.raises(ValueError, match="reach must be positive and finite"):
+            widgets.LatentExplorer(G, reach=reach)
+    for seed in (-1, 0.5, 2**32):
+        with pytest.raises(ValueError, match="seed must be a whole number"):
+            widgets.LatentExplorer(G, seed=seed)
+    with pytest.raises(TypeError, match="LatentExplorer takes no sed; it takes directions, seed, "):
+        widgets.LatentExplorer(G, sed=3)
+    with pytest.raises(TypeError, match="ClassSwap takes no label"):
+        widgets.ClassSwap(G, label=1)
+    with pytest.raises(ValueError, match="no classes"):
+        widgets.LatentExplorer(generator(num_classes=0), label=1)
+    with pytest.raises(ValueError, match="seed and reach go with directions"):
+        widgets.LatentMap(G, (1, 2, 3), seed=4)
+
+
+FACES: dict[str, Any] = {
+    "explorer": widgets.LatentExplorer,
+    "swap": widgets.ClassSwap,
+    "mix": widgets.ClassMix,
+    "map": widgets.LatentMap,
+    "beside": lambda G, **view: widgets.SideBySide({"one": G, "two": G}, **view),
+}
+
+
+@pytest.mark.parametrize("kind", FACES)
+def test_one_view_serves_every_face(kind: str) -> None:
+    rows = torch.randn(2, 8, generator=torch.Generator().manual_seed(3))
+    view: widgets.View = {
+        "directions": rows.double(),
+        "seed": 5,
+        "reach": 2.5,
+        "latent_dim": 8,
+        "num_classes": K,
+        "class_names": ["x", "y", "z"],
+    }
+    labelled = kind in ("explorer", "map", "beside")
+    label: widgets.View = {"label": "z"} if labelled else {}
+    face = FACES[kind](generator(), **view, **label)
+    spec = face.spec
+    assert (spec["kind"], spec["classes"], spec["latent_dim"]) == (kind, ["x", "y", "z"], 8)
+    assert (spec["reach"], spec["start"]["seed"]) == (2.5, 5)
+    assert spec["start"].get("label") == (2 if labelled else None)
+    sheet, size = png(face), spec["size"]
+    assert sheet.shape == (size[0], spec["strip"] * size[1])
+    sent = np.frombuffer(base64.b64decode(spec["rows"]), "<f4")  # as the front end reads it
+    assert torch.equal(torch.from_numpy(sent.copy()).view(2, 8), rows)
+    step = torch.tensor([1.0, -0.5])
+    ask(face, {**face.request, "coords": step.tolist()})
+    torch.testing.assert_close(face.z, latent.seeded(5, 8) + step @ rows)
+
+
+def test_each_face_has_directions_of_its_own() -> None:
+    G = generator()
+    counts = {kind: len(face(G).directions) for kind, face in FACES.items()}
+    assert counts == {"explorer": 4, "swap": 2, "mix": 0, "map": 2, "beside": 1}
+    assert torch.equal(widgets.LatentExplorer(G).directions, latent.principal_directions(G, 4))
+
+
+def test_a_page_is_told_of_the_files_that_draw_in_a_generators_place() -> None:
+    """All of a face's generators have one, or none is named."""
+    shipped, early = (zoo.load(f"acgan_fashion{suffix}") for suffix in ("", "_early"))
+    files = [export.file_name(f"acgan_fashion{suffix}") for suffix in ("", "_early")]
+    assert widgets.ClassSwap(shipped).spec["models"] == files[:1]
+    beside = widgets.SideBySide({"early": early, "late": shipped})
+    assert beside.spec["models"] == files[::-1]
+    own = nets.Generator(width=4)
+    assert widgets.ClassSwap(own).spec["models"] == []
+    assert widgets.SideBySide({"own": own, "late": shipped}).spec["models"] == []
+
+
+class Deconvolutions(nn.Module):
+    """A G from elsewhere, as in torch's own DCGAN example: no linear layer, colour, no classes."""
+
+    latent_dim, num_classes = 6, 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.ConvTranspose2d(6, 5, 4)
+        self.last = nn.ConvTranspose2d(5, 3, 4, stride=4)
+
+    def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
+        assert y is None
+        return self.last(self.first(z[:, :, None, None]).relu()).tanh()
+
+
+class Bare(nn.Module):
+    """A G without any layer."""
+
+    latent_dim, num_classes = 3, 2
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        return (z.mean(1) + y).view(-1, 1, 1, 1).expand(-1, 1, 4, 6).tanh()
+
+
+@pytest.mark.parametrize(
+    ("G", "shape", "sliders"),
+    [
+        (generator(), (1, 32, 32), 4),
+        (generator(num_classes=0), (1, 32, 32), 4),
+        (generator(channels=3, image_size=64), (3, 64, 64), 4),
+        (generator(channels=3, image_size=128, num_classes=12), (3, 128, 128), 4),
+        (generator(latent_dim=2), (1, 32, 32), 2),
+        (Deconvolutions(), (3, 16, 16), 4),
+        (Bare(), (1, 4, 6), 3),
+    ],
+)
+def test_explorer_takes_any_generator(G: Any, shape: tuple[int, ...], sliders: int) -> None:
+    widget = widgets.explorer(G, seed=2)
+    assert isinstance(widget, widgets.LatentExplorer)
+    assert len(widget.directions) == len(widget.spec["directions"]) == sliders
+    y = torch.zeros(1, dtype=torch.int64) if G.num_classes else None
+    coords = [0.5] * sliders
+    z = latent.seeded(2, G.latent_dim) + 0.5 * widget.directions.sum(0)
+    expected = latent.generate(G, z[None], y)
+    assert expected.shape[1:] == shape
+    reply = ask(widget, {**widget.request, "coords": coords})
+    assert torch.equal(pixels(reply["frame"]), shades(expected))
+    assert widget.spec["size"] == [*shape[1:]]
+    colours = () if shape[0] == 1 else (3,)
+    assert png(widget).shape == (shape[1], STRIP * shape[2], *colours)
+
+
+def test_directions_follow_a_first_layer_of_any_kind() -> None:
+    G = Deconvolutions()
+    rows = latent.principal_directions(G, 4)
+    torch.testing.assert_close(widgets.explorer(G).directions, rows)
+    assert torch.equal(widgets.explorer(Bare()).directions, torch.eye(3))
+    with pytest.raises(TypeError, match="no linear layer"):
+        widgets.explorer(Bare(), directions=2)
 
 
 def test_class_names_are_given_or_the_generators_own_or_numbers() -> None:
@@ -340,17 +496,22 @@ def frames(count: int = 3, n: int = 4, channels: int = 1) -> list[tuple[int, Ten
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_scrubber_holds_every_picture_bit_for_bit(channels: int) -> None:
-    given = frames(channels=channels)
+    given = frames(n=5, channels=channels)  # 15 pictures do not fill the sheet's 4 rows of 4
     widget = widgets.Scrubber(given, columns=2)
     sheet, across = png(widget), widget.spec["across"]
     for f, (_, images) in enumerate(given):
         for i, image in enumerate(images):
-            row, column = divmod(f * 4 + i, across)
+            row, column = divmod(f * 5 + i, across)
             cell = sheet[row * 5 : row * 5 + 5, column * 6 : column * 6 + 6]
             assert torch.equal(cell.view(5, 6, channels), image.permute(1, 2, 0))
     assert widget.spec["steps"] == [0, 100, 200]
     assert widget.spec["columns"] == 2
-    assert repr(widget) == "Scrubber(frames=3, pictures=4, steps=0..200)"
+    assert repr(widget) == "Scrubber(frames=3, pictures=5, steps=0..200)"
+
+
+def test_scrubber_has_a_column_for_each_label_or_is_about_square() -> None:
+    assert widgets.Scrubber(frames(), labels=list("abcd")).spec["columns"] == 4
+    assert [widgets.Scrubber(frames(n=n)).spec["columns"] for n in (1, 4, 5)] == [1, 2, 3]
 
 
 def test_scrubber_says_what_frames_are_that_are_no_training_steps() -> None:
@@ -371,8 +532,9 @@ def test_scrubber_errors_name_the_argument() -> None:
         widgets.Scrubber([*frames(n=4), *frames(n=3)])
     with pytest.raises(ValueError, match="labels must name the 2 columns, not 3"):
         widgets.Scrubber(frames(), labels=["a", "b", "c"], columns=2)
-    with pytest.raises(ValueError, match="columns"):
-        widgets.Scrubber(frames(), columns=5)
+    for columns in (0, 5):
+        with pytest.raises(ValueError, match=r"columns must lie in 1\.\.4"):
+            widgets.Scrubber(frames(), columns=columns)
 
 
 def test_scoreboard_keeps_the_scores_of_each_frame() -> None:
@@ -382,13 +544,12 @@ def test_scoreboard_keeps_the_scores_of_each_frame() -> None:
     assert widget.spec["scores"]["rows"][2] == [["2", ""], ["2.0", "worse"]]
     assert (widget.spec["title"], widget.spec["captions"]) == ("Damage", ["a", "b", "c"])
     assert repr(widget) == "Scoreboard(frames=3, pictures=4, steps=0..200)"
+    turned = [scores[0], *({"two": row["two"], "one": row["one"]} for row in scores[1:])]
+    other = widgets.Scoreboard(frames(), turned, ["a", "b", "c"], columns=2, title="Damage")
+    assert other.spec["scores"] == widget.spec["scores"]
     with pytest.raises(ValueError, match="same names for each of the 3 frames"):
         widgets.Scoreboard(frames(), scores[:2], ["a", "b", "c"], columns=2, title="Damage")
     with pytest.raises(ValueError, match="verdict must be"):
         widgets.Scoreboard(
             frames(), [{"one": ("1", "bad")}] * 3, ["a", "b", "c"], columns=2, title="Damage"
         )
-
-
-def test_enable_colab_does_nothing_elsewhere() -> None:
-    assert widgets.enable_colab() is False

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from acgan_lib.data import FASHION_CLASSES
+from acgan_lib.experiments._results import arrays, stored
 from acgan_lib.experiments.ch08_museum.exhibits import EXHIBITS, Exhibit, K, exhibit
-from acgan_lib.experiments.ch08_museum.runs import FIXED, FRAMES, RESULTS, SEEDS, recorded
-from acgan_lib.widgets import FRONT, _Face, _png, bundle, compact
+from acgan_lib.experiments.ch08_museum.runs import FIXED, FRAMES, SEEDS
+from acgan_lib.widgets.base import Face, bundle, png, style
 
 
-class Museum(_Face):
+class Museum(Face):
     """All exhibits, each with a switch between bug and fix, over what was recorded.
 
     ``start`` names the exhibit shown first. Needs no kernel; pictures and curves travel inside
@@ -22,12 +23,10 @@ class Museum(_Face):
     """
 
     _esm = bundle("ui", "museum")
-    _css = _Face._css + "\n" + compact((FRONT / "museum.css").read_text(encoding="utf-8"))
+    _css = style("widgets", "museum")
 
     def __init__(self, start: str = EXHIBITS[0].name) -> None:
-        kept = recorded()
-        with np.load(RESULTS.with_suffix(".npz")) as stored:
-            grids = dict(stored)
+        kept, grids = stored("museum"), arrays("museum")
         first: dict[str, list[int]] = {}
         count = 0
         for name, frames in grids.items():
@@ -47,7 +46,7 @@ class Museum(_Face):
             "labels": list(FASHION_CLASSES),
             "start": EXHIBITS.index(exhibit(start)),
         }
-        still = _png(pictures, across)
+        still = png(pictures, across)
         self.nbytes = len(still)
         super().__init__(spec, still, f"exhibits={len(EXHIBITS)}, start={start}")
 
