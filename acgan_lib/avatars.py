@@ -72,8 +72,9 @@ _TENSORS = ("images", "labels", "factors")
 class Avatars(LabelledImages):
     """Drawn faces with the factors that they were drawn from. Class k is KINDS[k].
 
-    factors: int64 (N, 4), columns FACTORS. ground, skin and hair are places in PALETTES; glasses
-        is 0 or 1, or -1 in the kinds WITHOUT_GLASSES.
+    Attributes:
+        factors: int64 (N, 4), columns FACTORS. ground, skin and hair are places in PALETTES;
+            glasses is 0 or 1, or -1 in the kinds WITHOUT_GLASSES.
     """
 
     factors: Tensor

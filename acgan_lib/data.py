@@ -46,10 +46,11 @@ _DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 class LabelledImages:
     """A whole image set in memory.
 
-    images: uint8 (N, C, H, W) with H == W, values 0..255.
-    labels: int64 (N,), values 0..K-1.
-    class_names: K names; class k is called class_names[k].
-    source: one line that says where the images came from.
+    Attributes:
+        images: uint8 (N, C, H, W) with H == W, values 0..255.
+        labels: int64 (N,), values 0..K-1.
+        class_names: K names; class k is called class_names[k].
+        source: one line that says where the images came from.
 
     Raises ValueError, naming the argument, if the parts do not fit together.
     """
@@ -104,7 +105,7 @@ class LabelledImages:
 
     @property
     def channels(self) -> int:
-        """C: 1 for greyscale, 3 for colour."""
+        """C of the images, 1 for greyscale and 3 for colour."""
         return self.images.shape[1]
 
     @property

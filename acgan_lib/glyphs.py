@@ -34,11 +34,12 @@ LEAST_CONTRAST = 0.35  # of the two colours' lightness, so that every letter can
 class Glyphs(LabelledImages):
     """Letters of many typefaces, with their style in numbers.
 
-    factors: float32 (N, 6), columns FACTORS. The font's own axis values: weight (100..1000) and
-        width (25..200), NaN where a font has no such axis; slant in degrees; serif, 1 or 0.
-        Measured on the typeface's letters: stem (the stroke of H over its height) and
-        letter_width (of O, over its height).
-    typeface: int64 (N,), a row of data/glyphs/typefaces.csv; equal for letters of one style.
+    Attributes:
+        factors: float32 (N, 6), columns FACTORS. The font's own axis values: weight (100..1000) and
+            width (25..200), NaN where a font has no such axis; slant in degrees; serif, 1 or 0.
+            Measured on the typeface's letters: stem (the stroke of H over its height) and
+            letter_width (of O, over its height).
+        typeface: int64 (N,), a row of data/glyphs/typefaces.csv; equal for letters of one style.
     """
 
     factors: Tensor

@@ -47,8 +47,9 @@ class ConditionalGenerator(nn.Module):
 
         Args:
             z: float (n, latent_dim).
-            y: n classes in [0, num_classes), or one class for all, as :func:`as_labels` takes
-                them; ignored, and may be None, if num_classes is 0.
+            y: n classes in [0, num_classes), or one class for all, in any form that
+                :func:`acgan_lib.labels.as_labels` takes; ignored, and may be None, if num_classes
+                is 0.
 
         Returns:
             float (n, channels, image_size, image_size) in [-1, 1].
@@ -216,7 +217,7 @@ def one_hot(y: Labels | None, num_classes: int, n: int) -> Tensor:
     """Return labels as float one-hot rows (n, num_classes), after checking them.
 
     Raises:
-        ValueError: as :func:`as_labels`.
+        ValueError: as :func:`acgan_lib.labels.as_labels`.
     """
     return F.one_hot(as_labels(y, n, num_classes), num_classes).float()
 

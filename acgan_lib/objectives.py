@@ -59,7 +59,7 @@ class Needs(NamedTuple):
 
     @property
     def g_labels(self) -> bool:
-        """Whether G is asked for a class: D is told it, or has to name it."""
+        """Whether G is asked for a class, because D is told it or has to name it."""
         return self.d_labels or self.class_head != ""
 
     def heads(self, num_classes: int) -> dict[str, int]:

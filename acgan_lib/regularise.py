@@ -99,7 +99,9 @@ def r1_penalty(D: nn.Module, real: Batch) -> Tensor:
 
 
 def r1(objective: Objective, gamma: float) -> Objective:
-    """Add gamma / 2 times :func:`r1_penalty` to D's loss (equation 9 of Mescheder et al.).
+    """Add gamma / 2 times :func:`acgan_lib.regularise.r1_penalty` to D's loss.
+
+    Equation 9 of Mescheder et al.
 
     Raises:
         ValueError: if gamma is not positive.

@@ -69,7 +69,8 @@ class TrainConfig:
 
     Attributes:
         batch_size: real images a step, and as many generated ones. A smaller set gives all it has.
-        lr_g, lr_d: Adam's learning rates.
+        lr_g: Adam's learning rate for G.
+        lr_d: the one for D.
         betas: Adam's decay rates (0.5, 0.999), as in Radford et al. 2015 and the paper.
         linear_decay: let both rates fall linearly to 0 at the last step. A finished run can then
             not be extended, as each of its rates would have been another.

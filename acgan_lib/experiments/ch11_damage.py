@@ -28,8 +28,10 @@ CAS_EPOCHS = 12
 class Sets(NamedTuple):
     """Three disjoint sets of real images, 200 of each class.
 
-    sample: in the generator's place. reference: its training data, which the scores compare with.
-    held_out: data that neither has seen; the classifier of CAS is tested on them.
+    Attributes:
+        sample: in the generator's place.
+        reference: its training data, which the scores compare with.
+        held_out: data that neither has seen; the classifier of CAS is tested on them.
     """
 
     sample: LabelledImages

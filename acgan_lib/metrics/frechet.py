@@ -22,10 +22,12 @@ from acgan_lib.metrics.sampling import checked_images, checked_labels, in_batche
 def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
     """Return the squared Frechet distance of two Gaussians fitted to the features.
 
-    |m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a^1/2 S_b S_a^1/2)^1/2), with means m and covariances S
-    (Dowson and Landau 1982; Heusel et al. 2017, equation 6), all in float64. The matrix under the
-    root is symmetric, so its eigenvalues are real: no complex part to drop, and a singular S
-    does no harm.
+    Equation 6 of Heusel et al. 2017 (Dowson and Landau 1982), with means m and covariances S::
+
+        |m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a^1/2 S_b S_a^1/2)^1/2)
+
+    All is computed in float64. The matrix under the root is symmetric, so its eigenvalues are real:
+    no complex part to drop, and a singular S does no harm.
 
     It is biased upwards, roughly as 1/n, more so with more dimensions (Binkowski et al. 2018;
     Chong and Forsyth 2020). Compare values of equal n alone; with n below F it is mostly bias.

@@ -22,10 +22,12 @@ from acgan_lib.metrics.estimate import Estimate, bootstrap_mean, proportion
 class Manifold(NamedTuple):
     """Four shares that compare samples with data; n counts samples or, for the last two, data.
 
-    precision: samples that lie in some real image's ball (Kynkaanniemi et al. 2019, equation 2).
-    density: how many real balls a sample lies in, over k; 1 on average for the data themselves.
-    recall: real images that lie in some sample's ball.
-    coverage: real images whose own ball holds a sample.
+    Attributes:
+        precision: samples that lie in some real image's ball (Kynkaanniemi et al. 2019, eq. 2).
+        density: how many real balls a sample lies in, over k; 1 on average for the data themselves.
+        recall: real images that lie in some sample's ball.
+        coverage: real images whose own ball holds a sample.
+
     Density and coverage (Naeem et al. 2020) ask only for the real images' balls, so that one
     sample far from all others cannot inflate them.
     """

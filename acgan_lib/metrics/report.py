@@ -28,9 +28,10 @@ LEAST = 4  # images of a class: each half of it needs 2
 class Report:
     """What `report` measured; printed, it is a table.
 
-    samples: the generator's figures by name.
-    real: the same figures of real images, where there is one.
-    note: what stands behind the distances.
+    Attributes:
+        samples: the generator's figures by name.
+        real: the same figures of real images, where there is one.
+        note: what stands behind the distances.
     """
 
     samples: dict[str, Estimate]

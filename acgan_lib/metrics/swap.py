@@ -19,9 +19,11 @@ from acgan_lib.metrics.estimate import Estimate
 class SwapShares(NamedTuple):
     """Where a factor's variance over a class-swap grid comes from.
 
-    kept: of the variance within a class, the share that z explains for all classes alike: 1 if
-        a swap leaves the factor as it was, about 1/K if rows mean nothing.
-    by_class: of the whole variance, the share that the class explains by itself.
+    Attributes:
+        kept: of the variance within a class, the share that z explains for all classes alike: 1 if
+            a swap leaves the factor as it was, about 1/K if rows mean nothing.
+        by_class: of the whole variance, the share that the class explains by itself.
+
     n of both counts rows of the grid.
     """
 

@@ -28,8 +28,11 @@ Floats = NDArray[np.float64]
 class Against(NamedTuple):
     """A figure beside what as many real pictures, read without error, would give.
 
-    value: of the samples. expected: the exact mean over sets of real pictures of that size.
-    low, high: the middle 95 % of such sets, simulated.
+    Attributes:
+        value: of the samples.
+        expected: the exact mean over sets of real pictures of that size.
+        low: the lower end of the middle 95 % of such sets, simulated.
+        high: its upper end.
     """
 
     value: float
@@ -44,11 +47,13 @@ class Against(NamedTuple):
 class Coverage(NamedTuple):
     """How n samples fill the combinations of the factors, against the uniform law.
 
-    met: combinations that occur at least once.
-    chi2: Pearson's statistic, with its degrees of freedom df and p-value.
-    kl: Kullback-Leibler divergence of the samples' frequencies from the law, in nats.
-    counts: int64 (classes, combinations), how often each occurs; the last factor varies fastest.
-    n: samples.
+    Attributes:
+        met: combinations that occur at least once.
+        chi2: Pearson's statistic, with its degrees of freedom df and p-value.
+        kl: Kullback-Leibler divergence of the samples' frequencies from the law, in nats.
+        counts: int64 (classes, combinations), how often each occurs; the last factor varies
+            fastest.
+        n: samples.
     """
 
     met: Against
@@ -150,12 +155,14 @@ def _expected_kl(n: int, m: int) -> float:
 class Swap(NamedTuple):
     """What a change of class at fixed z does to one factor; see `factor_swaps`.
 
-    kept: share of swaps that leave the factor as it was.
-    chance: that share, were the classes' readings independent with the frequencies they have.
-        1/L for uniform ones, and 1 for a generator that knows a single value.
-    bits: mutual information between the factor before and after a swap: 0 where a swap forgets
-        it, log2 L where it keeps it. Its correction can carry it a little beyond both.
-    pairs: float64 (K, K), the share kept between each two classes; 1 on the diagonal.
+    Attributes:
+        kept: share of swaps that leave the factor as it was.
+        chance: that share, were the classes' readings independent with the frequencies they have.
+            1/L for uniform ones, and 1 for a generator that knows a single value.
+        bits: mutual information between the factor before and after a swap: 0 where a swap forgets
+            it, log2 L where it keeps it. Its correction can carry it a little beyond both.
+        pairs: float64 (K, K), the share kept between each two classes; 1 on the diagonal.
+
     n of the estimates counts rows, one z each.
     """
 
@@ -202,8 +209,11 @@ def factor_swaps(values: Tensor, levels: int) -> Swap:
 class Dependence(NamedTuple):
     """How much two factors tell of one another; see `dependence`.
 
-    bits: mutual information, given the third where there is one; 0 where they are independent.
-    chi2, df, p: Pearson's test of independence.
+    Attributes:
+        bits: mutual information, given the third where there is one; 0 where they are independent.
+        chi2: Pearson's statistic of independence.
+        df: its degrees of freedom.
+        p: its p-value.
     """
 
     bits: Estimate

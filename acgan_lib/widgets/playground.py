@@ -75,7 +75,8 @@ class Recording:
     Attributes:
         settings: what was played, by name, for people to read.
         steps: the steps recorded, the first is 0: before any training.
-        means, std: the ring or lattice of Gaussians that G should cover.
+        means: the ring or lattice of Gaussians that G should cover.
+        std: of each of them.
         reach: the lattice and the picture span [-reach, reach] in both directions.
         side: points of the lattice in each direction.
         count: the points drawn.

@@ -46,7 +46,8 @@ SETTLED = """() => {
 def pages() -> list[str]:
     """Every page of the table of contents, as its address under the site's root."""
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    files = [page["file"] for each in chapters for page in (each, *each.get("sections", ()))]
     return [f"{name}.html" for name in [toc["root"], *files]]
 
 

@@ -473,8 +473,10 @@ class Exhibit:
         name: the exhibit's short name.
         title: its name in words.
         symptom: what one sees first, without knowing the cause.
-        wrong_line, right_line: the code that differs; it stands in ``wrong`` and in ``right``.
-        wrong, right: the two pieces, of one signature.
+        wrong_line: the code that differs; it stands in ``wrong``.
+        right_line: what stands there in ``right``.
+        wrong: the piece with the bug.
+        right: the piece in its place, of the same signature.
         number: what ``measure`` returns, in words.
         measure: a number that tells the pieces apart.
         check: raises AssertionError on ``wrong`` and passes on ``right``.
