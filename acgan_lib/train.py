@@ -233,7 +233,7 @@ def fit(
         raise ValueError(f"steps must be 0 or more, got {steps}")
     config, ranks, latents = config or TrainConfig(), ranks or OneProcess(), latents or draw_latents
     device, rows = _checks.networks(G, D), objective.needs.rows
-    size = _checks.batch_size(config.batch_size, len(data), rows)
+    size = _checks.batch_size(config.batch_size, _checks.data_set(data), rows)
     config, mine = replace(config, batch_size=size), ranks.rows(size)
     moved = data.to(device)
     with _checks.alone(G, D):
@@ -272,8 +272,9 @@ def _identity(
         settings.pop(name)
     if config.linear_decay:
         settings["steps, over which the rates fall"] = steps
+    settings |= {f"the objective's {name}": value for name, value in objective.settings.items()}
     return {
-        "objective": objective.name, "its settings": dict(objective.settings),
+        "objective": objective.name,
         "G": checkpoint.layout(G), "D": checkpoint.layout(D),
         "classes": ", ".join(data.class_names), "data": data.fingerprint(), **settings,
     }  # fmt: skip
@@ -521,4 +522,4 @@ def _stop_if_diverged(
 
 def _mix(seed: int, step: int, rank: int = 0) -> int:
     # torch's CPU generator reads the low 32 bits alone, so the rank must change those.
-    return (seed * 1_000_003 + step) * 2 ^ rank * 2 * 0x9E3779B1 % 2**32
+    return int((seed * 1_000_003 + step) * 2 ^ rank * 2 * 0x9E3779B1 % 2**32)

@@ -9,16 +9,16 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from checks import two_classes
-from tiny_runs import Stop, assert_same, config, networks, stop_at, tiny_run, weights
+from tiny_runs import Stop, assert_same, config, networks, partly, stop_at, tiny_run, weights
 from torch import Tensor, nn
 
 from acgan_lib import checkpoint
 from acgan_lib.callbacks import CsvHistory
 from acgan_lib.data import LabelledImages
-from acgan_lib.experiments.ch15_labels import hide_labels
 from acgan_lib.nets import Discriminator, Generator
 from acgan_lib.objectives import Objective, acgan, semi
 from acgan_lib.regularise import diff_augment, r1
@@ -262,7 +262,7 @@ def test_a_wrapper_hides_no_setting(
 ) -> None:
     with pytest.raises(Stop):
         tiny_run(tmp_path, 4, wrap(here), [stop_at(2)])
-    with pytest.raises(ValueError, match=r"its settings is .* there, .* here"):
+    with pytest.raises(ValueError, match=r"the objective's .* is .* there, .* here"):
         tiny_run(tmp_path, 4, wrap(there))
     tiny_run(tmp_path, 4, wrap(here))
 
@@ -274,9 +274,16 @@ def test_a_wrappers_own_setting_counts(tmp_path: Path) -> None:
 
 
 def test_hidden_labels_are_content_too(tmp_path: Path) -> None:
-    tiny_run(tmp_path, 2, semi(), data=hide_labels(two_classes(), 5, seed=0))
+    tiny_run(tmp_path, 2, semi(), data=partly(hidden=[3, 4]))
     with pytest.raises(ValueError, match="data is 40 images, SHA-256"):
-        tiny_run(tmp_path, 2, semi(), data=hide_labels(two_classes(), 5, seed=1))
+        tiny_run(tmp_path, 2, semi(), data=partly(hidden=[4, 5]))
+
+
+def test_equal_numbers_of_another_type_are_the_same_run(tmp_path: Path) -> None:
+    tiny_run(tmp_path, 2, acgan(g_class_weight=1), lr_g=np.float64(5e-4), seed=np.int64(3))
+    tiny_run(tmp_path, 2, acgan(g_class_weight=1.0), lr_g=5e-4, seed=3)
+    with pytest.raises(ValueError, match=r"\(seed is 3 there, 4 here\): give a new run_dir"):
+        tiny_run(tmp_path, 2, acgan(g_class_weight=1.0), lr_g=5e-4, seed=4)
 
 
 # --- damage -------------------------------------------------------------------------------------
