@@ -143,7 +143,8 @@ def adapt(
         G, D: modules on any device.
         latent_dim: length of z.
         image: channels and sides of the images, which must be square.
-        num_classes: K; found from D's class rows or from the size of an embedding if left out.
+        num_classes: K; found from D's class rows or from the size of an embedding if left out. A
+            GPU may not survive a label that is too large: give it there, or call this on the CPU.
         probabilities: D ends in a sigmoid, and in a softmax where it names classes. They become
             logits again: log(p / (1 - p)) and log(p), clamped to what float32 can tell from 0 and
             1, which is ±16 for the validity. Beyond, a sigmoid passes no gradient either.
@@ -283,7 +284,6 @@ def _class_counts(G: nn.Module, D: nn.Module, x: Tensor) -> list[int]:
             found = _parts(_D_CALLS[call](D, x, x.new_ones(2, 1)))
             if classes := _heads_in(found, None)[1]:
                 counts += [found[classes].shape[1], found[classes].shape[1] - 1]
-    # Where there are embeddings: on CUDA, a label beyond one would end the process's use of it.
     counts = [K for K in counts if K in embeddings] or counts
     return list(dict.fromkeys([*counts, *embeddings, 0]))
 
@@ -329,14 +329,15 @@ def _drawn(
     call: str, G: nn.Module, z: Tensor, weights: Tensor, image: tuple[int, int, int]
 ) -> Tensor:
     """Return two images that a call gives, or say why they are none."""
-    with torch.enable_grad(), _seeded(0, z.device):
-        images = _call_g(call, G, z.requires_grad_(), weights)
+    with _seeded(0, z.device):
+        images = _call_g(call, G, z, weights)
     if not isinstance(images, Tensor) or images.shape != (2, *image):
         got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
         raise ValueError(f"gives {got} for 2 latents")
-    if not bool((images.abs() <= 1.001).all()) or _ends_in_sigmoid(images):
+    sigmoid = _ends_in_sigmoid(lambda z: _call_g(call, G, z, weights), z)
+    if sigmoid or not bool((images.abs() <= 1.001).all()):
         raise ValueError("gives images that do not end in tanh: the library's go from -1 to 1")
-    return images.detach()
+    return images
 
 
 def _parts(out: Any) -> dict[str, Tensor]:
@@ -404,8 +405,8 @@ def _probabilities(D: AdaptedDiscriminator, x: Tensor, said: bool) -> tuple[bool
     """
     x = torch.cat([x, 1e4 * x, -1e4 * x])  # on some of these a logit leaves 0..1
     y = torch.zeros(len(x), dtype=torch.int64, device=x.device) if D.label_input else None
-    with torch.enable_grad(), _seeded(0, x.device):  # for the name of D's last operation
-        source, rows, _ = D(x.requires_grad_(), y)
+    with _seeded(0, x.device):
+        source, rows, _ = D(x, y)
     low, high = float(source.min()), float(source.max())
     inside = rows is not None and bool(((rows >= 0) & (rows <= 1)).all())
     sums = inside and rows is not None and bool(((rows.sum(1) - 1).abs() < 1e-3).all())
@@ -415,15 +416,19 @@ def _probabilities(D: AdaptedDiscriminator, x: Tensor, said: bool) -> tuple[bool
         )
     if said and inside and not sums:
         raise ValueError("D's class rows lie in 0..1 but do not sum to 1: no softmax gave them")
-    if not said and (sums or _ends_in_sigmoid(source)):
+    if not said and (sums or _ends_in_sigmoid(lambda x: D(x, y)[0], x)):
         which = "class rows" if sums else "validity"
         raise ValueError(f"D's {which} are probabilities: pass probabilities=True")
     return said, said and sums
 
 
-def _ends_in_sigmoid(value: Tensor) -> bool:
-    """Tell whether a sigmoid is the last operation that changed a tensor's values."""
-    node = value.grad_fn
+def _ends_in_sigmoid(run: Callable[[Tensor], Tensor], x: Tensor) -> bool:
+    """Tell whether a sigmoid is the last operation that changed the values of ``run(x)``."""
+    with torch.enable_grad(), _seeded(0, x.device):
+        node = run(x.clone().requires_grad_()).grad_fn
     while node is not None and re.match("View|Reshape|.*Squeeze|Select", node.name()):
         node = node.next_functions[0][0]
+    # The older spectral norm keeps its last weight, and deepcopy takes none with a graph.
+    with _seeded(0, x.device):
+        run(x)
     return node is not None and node.name().startswith("Sigmoid")
