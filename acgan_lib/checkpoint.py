@@ -38,11 +38,21 @@ class Checkpoint:
 
         Raises:
             OSError: with the path and what to do, if the disk does not take it.
+            ValueError: if it could not be read again; the old one stays.
         """
-        if self.path is not None:
-            file = io.BytesIO()
+        if self.path is None:
+            return
+        file = io.BytesIO()
+        try:
             torch.save({**saved, "identity": self.identity}, file)
-            _files.write(self.path, file.getvalue())
+            file.seek(0)
+            torch.load(file, weights_only=True)
+        except Exception as error:
+            raise ValueError(
+                "a callback's state_dict() must hold tensors, numbers, strings, lists and dicts "
+                "alone: the checkpoint could not be read again"
+            ) from error
+        _files.write(self.path, file.getvalue())
 
     def read(self) -> dict[str, Any] | None:
         """Return what was kept, on the CPU, or None where nothing was.

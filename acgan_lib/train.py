@@ -420,7 +420,7 @@ class _State:
                 module.requires_grad_(True)
         self.G_ema = copy.deepcopy(G).eval().requires_grad_(False)
         self.opt_g, self.opt_d = (
-            torch.optim.Adam(module.parameters(), lr, config.betas, fused=True)
+            torch.optim.Adam(module.parameters(), float(lr), config.betas, fused=True)
             for module, lr in ((G, config.lr_g), (D, config.lr_d))
         )
         self.history = History()
@@ -440,7 +440,7 @@ class _State:
     def set_learning_rates(self, t: int) -> None:
         left = 1 - t / self.steps if self.config.linear_decay else 1.0
         for optimiser, lr in ((self.opt_g, self.config.lr_g), (self.opt_d, self.config.lr_d)):
-            optimiser.param_groups[0]["lr"] = lr * left
+            optimiser.param_groups[0]["lr"] = float(lr * left)
 
     @torch.no_grad()
     def average(self) -> None:
