@@ -24,7 +24,7 @@ test: export OMP_NUM_THREADS = 1
 test: .venv ## set up and run everything: lint, types, notebooks, tests, browser
 	@$(PY) tools/preflight.py
 	$(MAKE) lint
-	$(PY) -m pytest -n 2 --dist loadfile --nbval book tests
+	$(PY) -m pytest -n 2 --durations 25 --nbval book tests
 
 .venv: ## create or update the environment; instant when nothing changed
 	@$(PYTHON) tools/setup_env.py
