@@ -10,7 +10,7 @@ BIN := .venv/bin
 endif
 PY := $(BIN)/python
 
-.PHONY: help read test book lint lab execute front ledger bench lock slug clean .venv
+.PHONY: help read test test-fast book lint lab execute front ledger bench avatars lock slug clean .venv
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -24,7 +24,11 @@ test: export OMP_NUM_THREADS = 1
 test: .venv ## set up and run everything: lint, types, notebooks, tests, browser
 	@$(PY) tools/preflight.py
 	$(MAKE) lint
-	$(PY) -m pytest -n 2 --dist loadfile --nbval book tests
+	$(PY) -m pytest -n 2 --durations=25 --nbval book tests
+
+test-fast: export OMP_NUM_THREADS = 1
+test-fast: .venv ## the library's core alone, in two minutes
+	$(PY) -m pytest -n 2 --durations=5 tests/core
 
 .venv: ## create or update the environment; instant when nothing changed
 	@$(PYTHON) tools/setup_env.py
@@ -52,14 +56,18 @@ ledger: .venv ## write book/ledger.md from data/ledger.toml and the recorded res
 bench: .venv ## images a second of a training step, each lever against the textbook step
 	$(PY) tools/bench.py
 
-train-%: .venv ## train a shipped checkpoint again, for example make train-acgan_fashion
-	$(PY) -m acgan_lib.experiments.ch06_fashion $*
+avatars: .venv ## draw N faces of each kind at SIZE px, 64 or 128 (N=3000 SIZE=64; SPLIT=test, OUT=DIR)
+	$(PY) tools/make_avatars.py --n $(or $(N),3000) --size $(or $(SIZE),64) \
+	  --split $(or $(SPLIT),train) $(if $(OUT),--out "$(OUT)")
+
+train-%: .venv ## repeat an experiment, as make train-acgan_fashion ARGS="--seed 1"
+	$(PY) -m acgan_lib.experiments $* $(ARGS)
 
 train-acgan-cifar10: .venv ## the paper's CIFAR-10 model, 50,000 steps: for a GPU (ARGS=--download)
-	$(PY) -m acgan_lib.experiments.ch17_paper cifar10 $(ARGS)
+	$(PY) -m acgan_lib.experiments acgan-cifar10 $(ARGS)
 
-train-acgan-imagenet: .venv ## ten of ImageNet's classes at 128x128 (SPLIT=0..99, ARGS="--folder DIR")
-	$(PY) -m acgan_lib.experiments.ch17_paper imagenet --split $(or $(SPLIT),0) $(ARGS)
+train-acgan-imagenet: .venv ## ten of ImageNet's classes at 128x128 (SPLIT=0..99, ARGS="--root DIR")
+	$(PY) -m acgan_lib.experiments acgan-imagenet --split $(or $(SPLIT),0) $(ARGS)
 
 slug: ## change the repository's public address everywhere: SLUG=owner/name
 	@$(PYTHON) tools/slug.py $(SLUG)

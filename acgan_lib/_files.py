@@ -60,17 +60,22 @@ def write(path: Path, content: bytes) -> None:
                 temporary.unlink()
 
 
-def check_writable(folder: Path) -> None:
-    """Create `folder` and a small file in it, so that a run fails before its first step.
+def check_writable(folder: Path, size: int = 4096) -> None:
+    """Create `folder` and a file of `size` bytes in it, so that a run fails before its first step.
 
     Raises:
         OSError: as `write`.
     """
-    probe = folder / f".{os.getpid()}-{secrets.token_hex(4)}.probe"
+    probe = folder / f".probe.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    chunk = secrets.token_bytes(min(size, 2**20))  # noise: some systems store zeros in no room
     with _explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            probe.write_bytes(b"\0" * 4096)
+            with open(probe, "xb") as file:
+                for start in range(0, size, len(chunk)):
+                    file.write(chunk[: size - start])
+                file.flush()
+                os.fsync(file.fileno())  # some systems notice a full disk only here
         finally:
             with contextlib.suppress(OSError):
                 probe.unlink()
@@ -94,15 +99,19 @@ def locked(path: Path, *, wait: float = -1) -> Iterator[None]:
         wait: seconds to wait for another holder; below 0, as long as it takes.
 
     Raises:
-        TimeoutError: another process held it all that time.
+        TimeoutError: another process or thread held it all that time.
+        OSError: as `write`.
     """
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    held = False
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        lock.acquire(timeout=wait)
-    except Timeout as error:
-        raise TimeoutError(f"{path} is in use by another process") from error
+        try:
+            lock.acquire(timeout=wait)
+        except Timeout:
+            held = True
+    if held:
+        raise TimeoutError(f"{path} is in use by another process or thread")
     try:
         yield
     finally:
@@ -115,6 +124,7 @@ _REMEDIES = {
     errno.EFBIG: "the system's limit on a file's size is too low for it",
     errno.EROFS: "its disk is read-only: name another folder",
     errno.EACCES: "its folder may not be written to: name another folder",
+    errno.EPERM: "its folder may not be written to: name another folder",
     errno.ENOTDIR: "a part of the path is a file: name another folder",
     errno.EEXIST: "a part of the path is a file: name another folder",
 }

@@ -7,47 +7,30 @@ lives on the training device and a batch is one `index_select`: no worker proces
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
-import io
 import json
-import math
+import operator
 import os
-import struct
-import tempfile
-import warnings
-import zlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
 from torch import Tensor
 
-from acgan_lib._files import data_dir
+from acgan_lib import idx, pictures
+from acgan_lib._files import data_dir, expand
 
 Split = Literal["train", "test"]
-UNLABELLED = -1  # in a label's place where it is hidden; see PartlyLabelled
+UNLABELLED = -1  # in a label's place where it is hidden, in the sets of `objectives.semi`
 
 FASHION_CLASSES: tuple[str, ...] = (
-    "T-shirt",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+    "T-shirt", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
 
 # SHA-256 of the four files' *content*: the original .gz files and Debian's are packed differently.
 _FASHION_SHA256 = {
@@ -57,9 +40,6 @@ _FASHION_SHA256 = {
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-_IMAGE_SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -152,7 +132,29 @@ class LabelledImages:
 
         Raises ValueError if a class has fewer than `n`.
         """
-        return self.subset(_rows_per_class(self, n, seed))
+        return self.subset(rows_per_class(self, [n] * self.num_classes, seed))
+
+    def split(self, share: float, seed: int) -> tuple[LabelledImages, LabelledImages]:
+        """Return a `share` of each class, drawn at random, and the rest: to train on, and to test.
+
+        Both have an image of each class at least, in their order here. Same seed, same parts.
+
+        Raises ValueError unless 0 < share < 1, each image has a label, and each class two images.
+        """
+        if not 0 < share < 1:
+            raise ValueError(f"share must lie between 0 and 1, not {share}")
+        if len(self) and int(self.labels.min()) < 0:
+            raise ValueError("split needs every label: split the set first, then hide labels")
+        counts = torch.bincount(self.labels, minlength=self.num_classes).tolist()
+        for name, n in zip(self.class_names, counts, strict=True):
+            if n < 2:
+                raise ValueError(f"class {name} has {n} of the 2 images or more that split needs")
+        kept = [min(max(round(share * n), 1), n - 1) for n in counts]
+        first = torch.zeros(len(self), dtype=torch.bool)
+        first[rows_per_class(self, kept, seed)] = True
+        train, test = (self.subset(torch.nonzero(part).flatten()) for part in (first, ~first))
+        source = f"{self.source}, split at {share:g} with seed {seed}"
+        return replace(train, source=f"{source}: first"), replace(test, source=f"{source}: rest")
 
     def normalised(self, index: Tensor | None = None) -> Tensor:
         """Return float32 (n, C, H, W) in [-1, 1]: byte 0 becomes -1, byte 255 becomes 1.
@@ -164,6 +166,14 @@ class LabelledImages:
         else:
             chosen = self.images.index_select(0, index.to(self.images.device))
         return chosen.float().div_(127.5).sub_(1)
+
+    def fingerprint(self) -> str:
+        """Return a line that other images or labels would not have: SHA-256 over both."""
+        digest = hashlib.sha256()
+        for part in (self.images, self.labels):
+            digest.update(str(tuple(part.shape)).encode())
+            digest.update(part.cpu().contiguous().numpy().data)
+        return f"{len(self):,} images, SHA-256 {digest.hexdigest()[:16]}"
 
     def batch(
         self, step: int, batch_size: int, seed: int, rows: slice = slice(None)
@@ -186,67 +196,17 @@ class LabelledImages:
         return self.normalised(index), self.labels.index_select(0, index)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class PartlyLabelled(LabelledImages):
-    """Images of which some have no label: theirs is UNLABELLED.
+def rows_per_class(data: LabelledImages, counts: Sequence[int], seed: int) -> Tensor:
+    """Return the rows of counts[k] random images of each class k, int64 (sum of counts,).
 
-    A type of its own, so that an ordinary set still refuses a -1 that came in by mistake. Train
-    on it with `objectives.semi`.
+    They come class after class; a larger count keeps the rows of a smaller one, and adds some.
+
+    Raises ValueError if a class has fewer images.
     """
-
-    lowest_label: ClassVar[int] = UNLABELLED
-
-    def labelled(self) -> LabelledImages:
-        """Return the images with a label, in their order here, as an ordinary set."""
-        rows = torch.nonzero(self.labels != UNLABELLED).flatten()
-        return LabelledImages(
-            self.images[rows], self.labels[rows], self.class_names, f"{self.source}, those alone"
-        )
-
-    def repeated(self, share: float) -> PartlyLabelled:
-        """Return the set with its labelled images repeated until they are a `share` of it.
-
-        Ten labels among 60,000 would else be met once in an epoch. The share is met as nearly as
-        whole repeats can, and a set that has it already comes back as it is.
-
-        Raises ValueError unless 0 <= share < 1 and, for a share above 0, an image has a label.
-        """
-        rows = torch.nonzero(self.labels != UNLABELLED).flatten()
-        if not 0 <= share < 1 or (share and not len(rows)):
-            raise ValueError(
-                f"share must lie in [0, 1), and {len(rows)} of {len(self)} images have a label"
-            )
-        hidden = len(self) - len(rows)
-        times = round(share / (1 - share) * hidden / max(len(rows), 1))
-        if times <= 1:
-            return self
-        every = torch.arange(len(self), device=rows.device)
-        index = torch.cat([every, rows.repeat(times - 1)])
-        return replace(self, images=self.images[index], labels=self.labels[index])
-
-
-def hide_labels(data: LabelledImages, keep: int, seed: int) -> PartlyLabelled:
-    """Return all of the images in their order, with the labels of `keep` random ones a class.
-
-    The same seed keeps the same labels, and a larger `keep` keeps those and more.
-
-    Raises ValueError if `keep` is negative or a class has fewer images.
-    """
-    if keep < 0:
-        raise ValueError(f"keep must be 0 or more, not {keep}")
-    rows = _rows_per_class(data, keep, seed).to(data.labels.device)
-    labels = torch.full_like(data.labels, UNLABELLED)
-    labels[rows] = data.labels[rows]
-    source = f"{data.source}, labels of {keep} a class"
-    return PartlyLabelled(data.images, labels, data.class_names, source)
-
-
-def _rows_per_class(data: LabelledImages, n: int, seed: int) -> Tensor:
-    """Return the rows of `n` random images of each class, int64 (K * n,), class after class."""
     generator = torch.Generator().manual_seed(seed)
     labels = data.labels.cpu()
     chosen = []
-    for k, name in enumerate(data.class_names):
+    for k, (name, n) in enumerate(zip(data.class_names, counts, strict=True)):
         rows = torch.nonzero(labels == k).flatten()
         if len(rows) < n:
             raise ValueError(f"n = {n}, but class {k} ({name}) has only {len(rows)} images")
@@ -309,12 +269,12 @@ def fashion_mnist(
     named = root or os.environ.get("ACGAN_DATA")
     folders = [_DEBIAN, _cache_dir()]
     if named:
-        folders.insert(0, Path(named).expanduser())
-    found = _find(names, folders)
+        folders.insert(0, expand(named))
+    found = idx.find(names, folders)
     if found is None and download:
         target = folders[0] if named else _cache_dir()
-        _download(target)
-        found = _find(names, [target])
+        idx.download_fashion(target, _FASHION_SHA256)
+        found = idx.find(names, [target])
     if found is None:
         raise FileNotFoundError(_advice(names, folders))
     return _load_fashion(found, _FASHION_SHA256, size, f"FashionMNIST {split}")
@@ -353,23 +313,7 @@ def _file_names(split: str) -> tuple[str, str]:
 
 def _cache_dir() -> Path:
     """Return the folder for downloads of which the reader did not say where they go."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "acgan_lib"
-
-
-def _find(names: Sequence[str], folders: Sequence[Path]) -> list[Path] | None:
-    """Return the paths of all `names` in the first folder, or torchvision's below it, with all."""
-    for folder in folders:
-        for place in (folder, folder / "FashionMNIST" / "raw"):
-            paths = [_packed_or_not(place / name) for name in names]
-            if all(path.is_file() for path in paths):
-                return paths
-    return None
-
-
-def _packed_or_not(path: Path) -> Path:
-    """Prefer the .gz: torchvision checks that, but not what a killed run unpacked from it."""
-    packed = path.with_name(f"{path.name}.gz")
-    return packed if packed.is_file() else path
+    return expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "acgan_lib"
 
 
 def _advice(names: Sequence[str], folders: Sequence[Path]) -> str:
@@ -384,44 +328,11 @@ def _advice(names: Sequence[str], folders: Sequence[Path]) -> str:
     )
 
 
-def _download(target: Path) -> None:
-    """Fetch the four .gz files with torchvision into target/FashionMNIST/raw.
-
-    torchvision writes to the final name while it downloads, takes any unpacked file for complete,
-    and overwrites a .gz that fails its check. So it works in a temporary folder here, and only
-    complete files whose names are still free are moved out of it.
-    """
-    try:
-        from torchvision.datasets import FashionMNIST
-    except ImportError as error:
-        raise ModuleNotFoundError("download=True needs torchvision: pip install it") from error
-    target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=target) as work:
-        try:
-            FashionMNIST(work, download=True)
-        except (OSError, RuntimeError) as error:
-            raise RuntimeError(
-                f"FashionMNIST could not be downloaded ({error}). Try again, or use fashion_mini()."
-            ) from error
-        place = target / "FashionMNIST" / "raw"
-        place.mkdir(parents=True, exist_ok=True)
-        for name in _FASHION_SHA256:
-            fetched = Path(work) / "FashionMNIST" / "raw" / f"{name}.gz"
-            _check_sha256(_read_bytes(fetched), _FASHION_SHA256[name], fetched)
-            if not (place / fetched.name).exists():
-                fetched.replace(place / fetched.name)
-
-
 def _load_fashion(
     paths: Sequence[Path], sha256: Mapping[str, str], size: int, source: str
 ) -> LabelledImages:
     """Read, check and pad one split from its image file and its label file."""
-    pair = []
-    for path in paths:
-        content = _read_bytes(path)
-        pair.append(_parse_idx(content, path))
-        _check_sha256(content, sha256[path.name.removesuffix(".gz")], path)
-    images, labels = pair
+    images, labels = (idx.read(path, sha256[path.name.removesuffix(".gz")]) for path in paths)
     if images.ndim != 3 or labels.ndim != 1:
         raise ValueError(f"{paths[0]} and {paths[1]} must hold (N, H, W) and (N,) bytes")
     return _with_every_class(
@@ -452,72 +363,20 @@ def _with_every_class(data: LabelledImages) -> LabelledImages:
     return data
 
 
-def read_idx(path: str | Path) -> Tensor:
-    """Read a file in MNIST's idx format, packed (.gz) or not, as uint8 of the shape it states.
-
-    The format: two zero bytes, a type (8 for bytes), the number of axes, each axis's length as a
-    big-endian uint32, then exactly the bytes.
-    Raises ValueError, naming the file, if it is truncated, too long, or not such a file.
-    """
-    path = Path(path)
-    return _parse_idx(_read_bytes(path), path)
-
-
-def _read_bytes(path: Path) -> bytes:
-    """Return a file's bytes, unpacked if its name ends in .gz."""
-    content = path.read_bytes()
-    if path.suffix != ".gz":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, OSError, zlib.error) as error:
-        raise ValueError(
-            f"{path} ({len(content):,} bytes) is truncated or damaged: {error}. {_REPLACE}"
-        ) from error
-
-
-_REPLACE = "It was left as it is: remove it and fetch it again, or name another folder."
-
-
-def _parse_idx(content: bytes, path: Path) -> Tensor:
-    if len(content) < 4 or content[:3] != b"\0\0\x08" or not 1 <= content[3] <= 4:
-        raise ValueError(
-            f"{path} is not an idx file of bytes: it starts with {content[:4].hex(' ')!r}, "
-            f"not with '00 00 08' and 1 to 4 axes. {_REPLACE}"
-        )
-    header = 4 + 4 * content[3]
-    if len(content) < header:
-        raise ValueError(f"{path} is truncated: it ends within its header. {_REPLACE}")
-    shape = struct.unpack(f">{content[3]}I", content[4:header])
-    if len(content) - header != math.prod(shape) or 0 in shape:
-        raise ValueError(
-            f"{path} is truncated or damaged: its header promises {' x '.join(map(str, shape))} "
-            f"bytes, but {len(content) - header:,} follow. {_REPLACE}"
-        )
-    # A bytearray, because torch wants memory that it may write to.
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header).reshape(shape)
-
-
-def _check_sha256(content: bytes, expected: str, path: Path) -> None:
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != expected:
-        raise ValueError(
-            f"{path} is whole, but not the file that was published: its content's SHA-256 is "
-            f"{digest}, not {expected}. {_REPLACE}"
-        )
-
-
 def image_folder(path: str | Path, size: int = 32, channels: Literal[1, 3] = 3) -> LabelledImages:
     """Return your own images: each subfolder of `path` is a class, named after the folder.
 
-    Classes are numbered in the order of their names. Files in folders further down count too.
-    Each image is turned as its EXIF data says, laid on white where it is transparent, cut to its
-    central square and resized with antialiasing. Hidden files are ignored; other files that are
-    not images by their suffix are ignored with a warning.
+    Classes are numbered in natural order of their names: "2" comes before "10". Files in folders
+    further down count too, and links are followed. Each image is turned as its EXIF or XMP data
+    says, laid on white where it is transparent, cut to its central square and resized with
+    antialiasing. Of an animation the first frame counts. Hidden files are ignored; other files
+    that are no images, broken links and images beside the class folders are counted in one
+    warning. Another warns if no class folder has an image of its own: `path` may then be one
+    level too high. See `from_torchvision` for a data set of torchvision.
 
     Args:
         path: the folder.
-        size: side of the images in pixels; the fast networks take 32.
+        size: side of the images in pixels. The networks take 32, 64 and 128.
         channels: 1 for greyscale, 3 for RGB.
 
     Raises:
@@ -525,176 +384,51 @@ def image_folder(path: str | Path, size: int = 32, channels: Literal[1, 3] = 3) 
         ValueError: no class, a class without an image, an image that cannot be read (its name is
             in the message), or a wrong argument.
     """
-    path = Path(path).expanduser()
-    if not path.is_dir():
-        raise FileNotFoundError(f"path must be a folder of class folders, but {path} is none")
-    if channels not in (1, 3) or size < 1:
-        raise ValueError(f"channels must be 1 or 3 and size positive, not {channels} and {size}")
-    names = sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not names:
-        raise ValueError(f"{path} has no subfolders: put each class's images in one of its own")
-    files = [_image_files(path / name) for name in names]
-    flat = [file for of_class in files for file in of_class]
-    images = torch.empty(len(flat), channels, size, size, dtype=torch.uint8)
-    with ThreadPoolExecutor() as pool:  # Pillow lets other threads run while it decodes
-        for i, image in enumerate(pool.map(lambda f: _read_image(f, size, channels), flat)):
-            images[i] = image
-    counts = torch.tensor([len(of_class) for of_class in files])
-    labels = torch.arange(len(names)).repeat_interleave(counts)
-    return LabelledImages(images, labels, tuple(names), f"folder {path.name}")
+    _check_form(size, channels)
+    found = pictures.class_folders(path)
+    images = pictures.read_all([file for files in found.values() for file in files], size, channels)
+    counts = torch.tensor([len(files) for files in found.values()])
+    labels = torch.arange(len(found)).repeat_interleave(counts)
+    return LabelledImages(images, labels, tuple(found), f"folder {expand(path).resolve().name}")
 
 
-def _image_files(folder: Path) -> list[Path]:
-    """Return a class's image files, sorted. Raises ValueError if there are none."""
-    files = [
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and not any(p.startswith(".") for p in file.relative_to(folder).parts)
-    ]
-    images = [file for file in files if file.suffix.lower() in _IMAGE_SUFFIXES]
-    others = sorted({file.suffix or file.name for file in files} - {f.suffix for f in images})
-    if not images:
-        seen = f"only {', '.join(others)}" if others else "nothing"
-        raise ValueError(
-            f"class folder {folder} has no image, {seen}: add some, or remove the folder. "
-            f"Images end in {', '.join(sorted(_IMAGE_SUFFIXES))}"
-        )
-    if others:
-        warnings.warn(
-            f"{len(files) - len(images)} files in {folder} are not images and were ignored: "
-            f"{', '.join(others)}",
-            stacklevel=3,
-        )
-    return images
+def from_torchvision(dataset: Any, size: int = 32, channels: Literal[1, 3] = 3) -> LabelledImages:
+    """Return a data set of torchvision, or one like it, held whole in memory.
 
-
-def _read_image(file: Path, size: int, channels: int) -> Tensor:
-    """Return one image file as uint8 (channels, size, size)."""
-    try:
-        with Image.open(file) as opened:
-            # A JPEG can be decoded at an eighth of its size or more: a photograph of 6 megapixels
-            # then takes 14 ms instead of 80, and moves by a sixteenth of a final pixel at most.
-            opened.draft(None, (8 * size, 8 * size))
-            image = _flatten(ImageOps.exif_transpose(opened))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{file} cannot be read as an image: {error}") from error
-    image = image.convert("L" if channels == 1 else "RGB")
-    image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(image)).reshape(size, size, channels).permute(2, 0, 1)
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    """Return an image of 8-bit channels without transparency."""
-    if image.mode.startswith("I;16"):
-        # Pillow's own conversion cuts values off at 255 instead of scaling them.
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise ValueError(f"its values are of mode {image.mode}: save it with 8 bits a channel")
-    if not image.has_transparency_data:
-        return image
-    image = image.convert("RGBA")
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image)
-
-
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-FACTORS = ("weight", "width", "slant", "serif", "stem", "letter_width")
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Glyphs(LabelledImages):
-    """Letters of many typefaces, with their style in numbers.
-
-    factors: float32 (N, 6), columns FACTORS. The font's own axis values: weight (100..1000) and
-        width (25..200), NaN where a font has no such axis; slant in degrees; serif, 1 or 0.
-        Measured on the typeface's letters: stem (the stroke of H over its height) and
-        letter_width (of O, over its height).
-    typeface: int64 (N,), a row of data/glyphs/typefaces.csv; equal for letters of one style.
-    """
-
-    factors: Tensor
-    typeface: Tensor
-
-    def factor(self, name: str) -> Tensor:
-        """Return one column of the factors, float32 (N,). Raises ValueError if no such name."""
-        if name not in FACTORS:
-            raise ValueError(f"no factor {name!r}; there are {', '.join(FACTORS)}")
-        return self.factors[:, FACTORS.index(name)]
-
-    def to(self, device: torch.device | str) -> Glyphs:
-        """Return the same set with its tensors on `device`."""
-        moved = {name: getattr(self, name).to(device) for name in _GLYPH_TENSORS}
-        return replace(self, **moved)
-
-    def subset(self, index: Tensor) -> Glyphs:
-        """Return the images at `index`, int64 (n,), in that order. Classes may be empty in it."""
-        index = index.to(self.images.device)
-        return replace(self, **{name: getattr(self, name)[index] for name in _GLYPH_TENSORS})
-
-
-_GLYPH_TENSORS = ("images", "labels", "factors", "typeface")
-
-
-def glyphs(
-    split: Split = "train", letters: str = "ABCDEFGHIJ", size: Literal[16, 32, 64] = 32
-) -> Glyphs:
-    """Return capital letters drawn with open variable fonts: class = letter, style = typeface.
-
-    About 1,200 typefaces of 29 families to train on and 274 of 8 *other families* to test on, so
-    that test styles are new. Ink is 255 on paper 0. Letter after letter, each in every typeface,
-    in one order: row ``k * T + t`` is letter k in the split's typeface t, of T.
+    Its items are a PIL image and a class number, as those of ``ImageFolder`` or ``CIFAR10``
+    without a ``transform`` are. Images are cut, resized and laid on white as in `image_folder`.
+    Class names are the data set's ``classes``; without them, the numbers from 0.
 
     Args:
-        split: "train" or "test".
-        letters: which capitals; class k is letters[k].
-        size: side in pixels; below the stored 64, blocks of pixels are averaged.
+        dataset: has a length, and items by index.
+        size: side of the images in pixels. The networks take 32, 64 and 128.
+        channels: 1 for greyscale, 3 for RGB.
 
     Raises:
-        FileNotFoundError: the folder data/glyphs is incomplete.
-        ValueError: a file in it is damaged, or an argument is wrong.
-
-    Source: tools/make_glyphs.py; fonts under the OFL 1.1, listed in data/glyphs/LICENCES.md.
+        TypeError: it has no length.
+        ValueError: no item, an item of another kind, or a wrong argument.
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"split must be 'train' or 'test', not {split!r}")
-    if size not in (16, 32, 64):
-        raise ValueError(f"size must be 16, 32 or 64, not {size}")
-    if not letters or len(set(letters)) != len(letters) or not set(letters) <= set(LETTERS):
-        raise ValueError(f"letters must be different capitals A to Z, not {letters!r}")
-    content = {name: _glyph_file(name) for name in ("glyphs.npz", "typefaces.csv")}
-    with np.load(io.BytesIO(content["glyphs.npz"]), allow_pickle=False) as stored:
-        packed = stored["pictures"]  # (typefaces, 26, 64, 32): two grey levels of 0..15 a byte
-    rows = list(csv.DictReader(io.StringIO(content["typefaces.csv"].decode())))
-    chosen = [i for i, row in enumerate(rows) if row["split"] == split]
-    picked = packed[np.ix_(chosen, [LETTERS.index(letter) for letter in letters])]
-    levels = torch.from_numpy(np.stack([picked >> 4, picked & 15], axis=-1)).flatten(-2)
-    ink = levels.transpose(0, 1).flatten(0, 1).unsqueeze(1).float() * 17
-    images = F.avg_pool2d(ink, 64 // size).round().to(torch.uint8)
-    table = [[float(rows[i][name] or "nan") for name in FACTORS] for i in chosen]
-    return Glyphs(
-        images,
-        torch.arange(len(letters)).repeat_interleave(len(chosen)),
-        tuple(letters),
-        f"glyphs {split}, {letters} at {size} px",
-        torch.tensor(table).repeat(len(letters), 1),
-        torch.tensor(chosen).repeat(len(letters)),
-    )
+    _check_form(size, channels)
+    images = torch.empty(len(dataset), channels, size, size, dtype=torch.uint8)
+    labels = torch.empty(len(dataset), dtype=torch.int64)
+    for i in range(len(dataset)):
+        item = dataset[i]
+        try:
+            image, label = item
+            images[i] = pictures.square(image, size, channels)
+            labels[i] = operator.index(label)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"dataset[{i}] must be a PIL image and a class number: leave the data set's "
+                f"transform out ({error})"
+            ) from error
+    if not len(labels):
+        raise ValueError("dataset has no items")
+    names = getattr(dataset, "classes", range(int(labels.max()) + 1))
+    source = f"{type(dataset).__name__} of torchvision"
+    return LabelledImages(images, labels, tuple(map(str, names)), source)
 
 
-def _glyph_file(name: str) -> bytes:
-    """Return a file of data/glyphs after comparing its SHA-256 with the manifest's."""
-    folder = data_dir() / "glyphs"
-    for path in (folder / name, folder / "manifest.json"):
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{path} is missing: in a clone, `git checkout data/glyphs` brings it back; "
-                "otherwise install acgan_lib again"
-            )
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    content = (folder / name).read_bytes()
-    if hashlib.sha256(content).hexdigest() != manifest["files"][name]["sha256"]:
-        raise ValueError(
-            f"{folder / name} is damaged or was changed: its SHA-256 is not the manifest's. In a "
-            "clone, `git checkout data/glyphs` brings it back"
-        )
-    return content
+def _check_form(size: int, channels: int) -> None:
+    if channels not in (1, 3) or size < 1:
+        raise ValueError(f"channels must be 1 or 3 and size positive, not {channels} and {size}")

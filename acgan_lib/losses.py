@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import math
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from acgan_lib.data import UNLABELLED
+from acgan_lib.labels import as_labels
 
 
 def d_source_real(real_logit: Tensor) -> Tensor:
@@ -54,6 +54,18 @@ def g_source(fake_logit: Tensor, *, saturating: bool = False) -> Tensor:
     return -F.softplus(logit).mean() if saturating else F.softplus(-logit).mean()
 
 
+def checked_labels(class_logits: Tensor, labels: Tensor, lowest: int = 0) -> Tensor:
+    """Return the labels, int64 (n,), of class logits (n, K), if each lies in [lowest, K).
+
+    Raises:
+        ValueError: if the shapes do not fit, or a label is no whole number or out of range.
+    """
+    if class_logits.ndim != 2:
+        raise ValueError(f"class_logits must be (n, K), got {tuple(class_logits.shape)}")
+    n, num_classes = class_logits.shape
+    return as_labels(labels, n, num_classes, lowest=lowest, name="labels")
+
+
 def class_loss(class_logits: Tensor, labels: Tensor) -> Tensor:
     """Return -E[log P(C = c | X)], one half of -L_C: softmax cross-entropy on logits.
 
@@ -62,16 +74,9 @@ def class_loss(class_logits: Tensor, labels: Tensor) -> Tensor:
         labels: int64 (n,), each in [0, K).
 
     Raises:
-        ValueError: if the shapes do not fit.
-        TypeError: if ``labels`` is not int64.
+        ValueError: if the shapes do not fit, or a label is not in [0, K).
     """
-    if class_logits.ndim != 2 or class_logits.shape[:1] != labels.shape:
-        raise ValueError(
-            f"class_logits must be (n, K) and labels (n,), got "
-            f"{tuple(class_logits.shape)} and {tuple(labels.shape)}"
-        )
-    if labels.dtype != torch.int64:
-        raise TypeError(f"labels must be int64, got {labels.dtype}: use labels.long()")
+    labels = checked_labels(class_logits, labels)
     return F.cross_entropy(class_logits.float(), labels)
 
 
@@ -81,7 +86,11 @@ def known_class_loss(class_logits: Tensor, labels: Tensor) -> Tensor:
     Args:
         class_logits: float (n, K), before any softmax.
         labels: int64 (n,), each in [0, K) or UNLABELLED.
+
+    Raises:
+        ValueError: if the shapes do not fit, or a label is neither in [0, K) nor UNLABELLED.
     """
+    labels = checked_labels(class_logits, labels, lowest=UNLABELLED)
     known = labels != UNLABELLED
     losses = F.cross_entropy(class_logits.float(), labels, ignore_index=UNLABELLED, reduction="sum")
     return losses / known.sum().clamp(min=1)

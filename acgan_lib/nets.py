@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from acgan_lib.labels import Labels, as_labels
+
 
 class DiscriminatorOutput(NamedTuple):
     """What D says of a batch: real or generated, and, if it has a class head, which class.
@@ -40,19 +42,19 @@ class ConditionalGenerator(nn.Module):
         self.channels = channels
         self.image_size = image_size
 
-    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, y: Labels | None = None) -> Tensor:
         """Draw one image for each latent.
 
         Args:
             z: float (n, latent_dim).
-            y: int64 (n,) in [0, num_classes); ignored, and may be None, if num_classes is 0.
+            y: n classes in [0, num_classes), or one class for all, as :func:`as_labels` takes
+                them; ignored, and may be None, if num_classes is 0.
 
         Returns:
             float (n, channels, image_size, image_size) in [-1, 1].
 
         Raises:
             ValueError: if a shape or a label does not fit.
-            TypeError: if ``y`` is not int64.
         """
         if self.num_classes == 0:
             return self.from_weights(z, z.new_zeros(z.shape[0], 0))
@@ -186,7 +188,6 @@ class Discriminator(nn.Module):
 
         Raises:
             ValueError: if the images' shape is not D's, or a label is missing or out of range.
-            TypeError: if ``y`` is not int64.
         """
         if x.shape[1:] != self.image_shape:
             raise ValueError(f"D takes images (n, {self.image_shape}), got {tuple(x.shape)}")
@@ -211,23 +212,13 @@ def normed(layer: nn.Module) -> nn.Module:
     return spectral_norm(layer)
 
 
-def one_hot(y: Tensor | None, num_classes: int, n: int) -> Tensor:
+def one_hot(y: Labels | None, num_classes: int, n: int) -> Tensor:
     """Return labels as float one-hot rows (n, num_classes), after checking them.
 
     Raises:
-        ValueError: if ``y`` is missing, not of shape (n,), or out of range.
-        TypeError: if ``y`` is not int64.
+        ValueError: as :func:`as_labels`.
     """
-    if y is None or y.shape != (n,):
-        got = None if y is None else tuple(y.shape)
-        raise ValueError(f"y must hold one label for each of the {n} rows, got {got}")
-    if y.dtype != torch.int64:
-        raise TypeError(f"y must be int64, got {y.dtype}: use y.long()")
-    # On CUDA this look at the values would stop the host until the device has caught up; there
-    # the scatter below has its own check.
-    if y.device.type == "cpu" and n and not 0 <= int(y.min()) <= int(y.max()) < num_classes:
-        raise ValueError(f"y must be in [0, {num_classes}), got {int(y.min())} to {int(y.max())}")
-    return F.one_hot(y, num_classes).float()
+    return F.one_hot(as_labels(y, n, num_classes), num_classes).float()
 
 
 def init_weights(module: nn.Module) -> None:

@@ -8,7 +8,8 @@ over both would hide that one of them has collapsed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import torch
@@ -38,12 +39,50 @@ class Batch(NamedTuple):
 Terms = dict[str, Tensor]
 
 
+class Needs(NamedTuple):
+    """What an objective asks of G, D and the data. `train.fit` checks it before the first step.
+
+    Attributes:
+        d_labels: D is told the label and judges the pair, ``D(x, y)``.
+        class_head: how many logits D names the class with: "K", "K+1" (the last one for generated
+            images), or "" for no class head.
+        codes: J, the number of continuous codes that D reads off an image.
+        real_labels: every real image has a label.
+        rows: G and D take a multiple of so many rows (M for stacked members).
+    """
+
+    d_labels: bool = False
+    class_head: Literal["", "K", "K+1"] = ""
+    codes: int = 0
+    real_labels: bool = False
+    rows: int = 1
+
+    @property
+    def g_labels(self) -> bool:
+        """Whether G is asked for a class: D is told it, or has to name it."""
+        return self.d_labels or self.class_head != ""
+
+    def heads(self, num_classes: int) -> dict[str, int]:
+        """Return the arguments of `nets.Discriminator` that give D what is needed of it."""
+        logits = {"": 0, "K": num_classes, "K+1": num_classes + 1}
+        return {
+            "label_input": num_classes if self.d_labels else 0,
+            "class_head": logits[self.class_head],
+            "code_head": self.codes,
+        }
+
+
 class Objective(NamedTuple):
-    """What D and G minimise: each function returns scalar terms whose sum is the loss."""
+    """What D and G minimise: each function returns scalar terms whose sum is the loss.
+
+    ``settings`` holds the switches by name: a run goes on only with the same name and settings.
+    """
 
     name: str
     d_loss: Callable[[nn.Module, Batch, Batch], Terms]
     g_loss: Callable[[nn.Module, Batch], Terms]
+    needs: Needs = Needs()
+    settings: Mapping[str, bool | int | float | str] = MappingProxyType({})
 
 
 def gan(*, saturating: bool = False) -> Objective:
@@ -62,7 +101,7 @@ def gan(*, saturating: bool = False) -> Objective:
     def g_loss(D: nn.Module, fake: Batch) -> Terms:
         return {"g_source": g_source(D(fake.images).source_logit, saturating=saturating)}
 
-    return Objective("gan", d_loss, g_loss)
+    return Objective("gan", d_loss, g_loss, Needs(), {"saturating": saturating})
 
 
 def cgan(*, saturating: bool = False) -> Objective:
@@ -82,7 +121,8 @@ def cgan(*, saturating: bool = False) -> Objective:
         source_logit = D(fake.images, fake.labels).source_logit
         return {"g_source": g_source(source_logit, saturating=saturating)}
 
-    return Objective("cgan", d_loss, g_loss)
+    needs = Needs(d_labels=True, real_labels=True)
+    return Objective("cgan", d_loss, g_loss, needs, {"saturating": saturating})
 
 
 ClassLossOn = Literal["real+fake", "real", "n+1"]
@@ -134,7 +174,10 @@ def acgan(
             "g_class": g_class_weight * class_loss(on_fake.class_logits, fake.labels),
         }
 
-    return Objective(f"acgan[{class_loss_on}]", d_loss, g_loss)
+    head: Literal["K", "K+1"] = "K+1" if class_loss_on == "n+1" else "K"
+    needs = Needs(class_head=head, real_labels=True)
+    settings = {"g_class_weight": g_class_weight, "saturating": saturating}
+    return Objective(f"acgan[{class_loss_on}]", d_loss, g_loss, needs, settings)
 
 
 def semi(*, class_loss_on: ClassLossOn = "real+fake") -> Objective:
@@ -163,7 +206,8 @@ def semi(*, class_loss_on: ClassLossOn = "real+fake") -> Objective:
             terms["d_class_fake"] = class_loss(on_fake.class_logits, names)
         return terms
 
-    return Objective(f"semi[{class_loss_on}]", d_loss, whole.g_loss)
+    needs = whole.needs._replace(real_labels=False)
+    return Objective(f"semi[{class_loss_on}]", d_loss, whole.g_loss, needs, whole.settings)
 
 
 def infogan(
@@ -199,7 +243,10 @@ def infogan(
             "g_code": code_weight * code_loss(on_fake.code, first_codes(fake, codes)),
         }
 
-    return Objective(f"infogan[{codes}]", d_loss, g_loss)
+    needs = Needs(class_head="K", codes=codes)
+    weights = {"class_weight": class_weight, "code_weight": code_weight}
+    settings = {**weights, "saturating": saturating}
+    return Objective(f"infogan[{codes}]", d_loss, g_loss, needs, settings)
 
 
 def first_codes(fake: Batch, codes: int) -> Tensor:

@@ -82,7 +82,7 @@ def diff_augment(
         return objective.g_loss(D, changed(fake))
 
     names = "+".join(change.__name__ for change in by)
-    return Objective(f"{objective.name} with {names}", d_loss, g_loss)
+    return objective._replace(name=f"{objective.name} with {names}", d_loss=d_loss, g_loss=g_loss)
 
 
 def r1_penalty(D: nn.Module, real: Batch) -> Tensor:
@@ -110,7 +110,11 @@ def r1(objective: Objective, gamma: float) -> Objective:
     def d_loss(D: nn.Module, real: Batch, fake: Batch) -> Terms:
         return {**objective.d_loss(D, real, fake), "d_r1": gamma / 2 * r1_penalty(D, real)}
 
-    return Objective(f"{objective.name} with R1, gamma {gamma:g}", d_loss, objective.g_loss)
+    return objective._replace(
+        name=f"{objective.name} with R1, gamma {gamma:g}",
+        d_loss=d_loss,
+        settings={**objective.settings, "gamma": gamma},
+    )
 
 
 def two_time_scales(config: TrainConfig, ratio: float = 4.0) -> TrainConfig:

@@ -1,9 +1,14 @@
-"""Trained networks that ship with the book: saved with a manifest, checked when loaded.
+"""Trained networks in files: the reader's own, and those that ship with the book.
 
-Each checkpoint is two files in data/checkpoints: NAME.safetensors holds the weights and can hold
-no code, NAME.json says how they came about and has their SHA-256. A model card, README.md, is
-written from all the manifests. This module imports nothing but torch, safetensors and the
-standard library, so that `torch.hub` can use it.
+`save` writes a network to a .safetensors file, which can hold no code, and `load` builds it again
+from that file alone. The file's metadata say what it holds (class, arguments, names of the
+classes, how it was trained), and a SHA-256 over everything in it. So one rename puts weights and
+description in place together.
+
+`ship` does the same for a network of the book, in data/checkpoints. Beside it stands NAME.json,
+the same description for a reader's eye, and a model card, README.md, of all of them. Files from
+before the metadata have their SHA-256 in NAME.json. This module imports nothing but torch,
+safetensors and the standard library, so that `torch.hub` can use it.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,63 +29,81 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
-from acgan_lib._files import data_dir
+from acgan_lib import _files
 
-MAX_BYTES = 3_000_000
-# The only classes that a manifest can name, and the modules they are in.
+MAX_BYTES = 3_000_000  # of a checkpoint that ships with the book
+SUFFIX = ".safetensors"
+# The only classes that a file can name, and the modules they are in.
 _CLASSES = {
     "Generator": "acgan_lib.nets",
     "Discriminator": "acgan_lib.nets",
     "Judge": "acgan_lib.judge",
     "SplitGenerator": "acgan_lib.scale.splits",
+    "PaperGenerator": "acgan_lib.experiments.ch17_paper_nets",
 }
-# What a manifest must have for its network to be loaded.
-_NEEDED = frozenset(("name", "class", "kwargs", "sha256", "bytes"))
+_KEY = "acgan_lib"  # of our part of a file's metadata
+_ZEROS = "0" * 64  # stand where the SHA-256 will, while it is taken
 
 
 def names(folder: Path | None = None) -> list[str]:
     """Return the names of the checkpoints in `folder` (data/checkpoints), sorted."""
-    return sorted(path.stem for path in _folder(folder).glob("*.json"))
+    found = _folder(folder)
+    known = {path.stem for path in found.glob("*.json")}
+    # A kill just after the weights: their own manifest says that they ship.
+    alone = (path for path in found.glob(f"*{SUFFIX}") if path.stem not in known)
+    return sorted(known | {p.stem for p in alone if "name" in (_embedded(p.read_bytes()) or {})})
 
 
-def manifest(name: str, folder: Path | None = None) -> dict[str, Any]:
-    """Return what is known of a checkpoint: class, kwargs, recipe, data, seed, metrics and more.
+def manifest(name: str | os.PathLike[str], folder: Path | None = None) -> dict[str, Any]:
+    """Return what is known of a checkpoint: class, kwargs, class names, its training and more.
 
-    Raises ValueError, with the names there are, if there is no such checkpoint, or if its
-    manifest is damaged.
+    Args:
+        name: as `load` takes it.
+        folder: as `load` takes it.
+
+    Raises:
+        ValueError: no such checkpoint (the message has the names there are), or its manifest is
+            damaged. Only `load` looks at the weights.
+        FileNotFoundError: no such file.
     """
-    path = _folder(folder) / f"{name}.json"
-    known = names(folder)
-    if name not in known:
-        there = ", ".join(known) if known else "none; `make train-acgan_fashion` makes one"
-        raise ValueError(f"no checkpoint {name!r} in {path.parent}. There are: {there}")
-    try:
-        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        missing = _NEEDED - fields.keys()
-        if missing or fields["name"] != name or fields["class"] not in _CLASSES:
-            raise KeyError(*sorted(missing) or (fields["name"], fields["class"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is not a whole manifest of {name}: {error!r}. {_FIX}") from error
+    path = _path(name, folder)
+    if _is_name(name) and not path.is_file():
+        return _beside(path)
+    fields, _ = _read(path)
+    fields.pop("checksum", None)  # whose place "sha256" and "bytes" take
     return fields
 
 
-def load(name: str, device: torch.device | str = "cpu", folder: Path | None = None) -> nn.Module:
+def load(
+    name: str | os.PathLike[str],
+    device: torch.device | str = "cpu",
+    folder: Path | None = None,
+) -> nn.Module:
     """Return a trained network in eval mode, float32, whose parameters ask for no gradients.
 
+    It has the attributes that `save` kept: ``class_names`` and ``about``.
+
+    Args:
+        name: of a checkpoint that ships with the book (`names`), or a .safetensors file.
+        device: where the network is to be.
+        folder: where to look for names; data/checkpoints if left out.
+
     Raises:
-        ValueError: no such checkpoint; or its weights are truncated, damaged, or not the ones
-            that its manifest describes.
-        FileNotFoundError: the manifest is there and the weights are not.
+        ValueError: no such checkpoint; or its file is truncated, damaged, not the one that its
+            manifest describes, or not of this library.
+        FileNotFoundError: no such file, or a manifest without its weights.
     """
-    fields = manifest(name, folder)
-    path = _folder(folder) / f"{name}.safetensors"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing, though its manifest is there. {_FIX}")
-    content = path.read_bytes()
+    path = _path(name, folder)
+    fields, content = _read(path)
     _check(content, fields, path)
     model = _build(fields["class"], fields["kwargs"])
     _fill(model, content, path)
-    model.zoo_name = name  # type: ignore[assignment]  # read by name_of
+    if _is_name(name):
+        model.zoo_name = path.stem  # type: ignore[assignment]  # read by name_of
+    if "class_names" in fields:
+        model.class_names = tuple(fields["class_names"])  # type: ignore[assignment]
+    if "about" in fields:
+        model.about = fields["about"]
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -102,6 +125,44 @@ def name_of(model: nn.Module) -> str | None:
 
 
 def save(
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    about: Mapping[str, Any] | None = None,
+    half: bool = False,
+) -> Path:
+    """Save one of the library's networks to a file from which `load` builds it again.
+
+    The file has the class and its arguments, the weights, ``model.class_names`` and
+    ``model.about``, where there are any. It can hold no code. A kill at any moment leaves the old
+    file or the new one, whole.
+
+    Args:
+        model: a Generator, Discriminator, Judge, PaperGenerator or SplitGenerator.
+        path: ends in .safetensors; ``~`` is the home folder; missing folders are made.
+        about: more on its training, by name: numbers, text, lists and tables of these.
+        half: keep matrices and kernels as float16, for a network that is only looked at.
+
+    Returns:
+        The path, expanded.
+
+    Raises:
+        ValueError: the path has another ending, the network is none of these, its weights are not
+            finite, its class names do not fit, or `about` holds what JSON cannot.
+        OSError: the disk does not take the file; its old content is as it was.
+    """
+    path = _files.expand(path)
+    if path.suffix != SUFFIX:
+        raise ValueError(f"path must end in {SUFFIX}, so that load knows it, not {path.name!r}")
+    about = {**getattr(model, "about", {}), **(about or {})}
+    content = _content(model, {"about": _plain(about)} if about else {}, half=half)
+    with _files.locked(path):
+        _files.sweep(path)
+        _files.write(path, content)
+    return path
+
+
+def ship(
     name: str,
     model: nn.Module,
     *,
@@ -113,51 +174,42 @@ def save(
     images_seen: int | None = None,
     command: str | None = None,
     licence: str = "MIT",
+    class_names: Sequence[str] | None = None,
     kwargs: Mapping[str, Any] | None = None,
     half: bool = False,
     max_bytes: int | None = None,
     folder: Path | None = None,
 ) -> Path:
-    """Save a trained network, its manifest and the model card; return the weights' path.
+    """Save a trained network of the book, its manifest and the model card; return its path.
 
-    Weights are kept as float32 if they then fit MAX_BYTES. If not, or where `half` asks for it,
-    matrices and kernels are kept as float16; vectors (biases, statistics of BatchNorm, vectors of
-    spectral norm) and integers never are. Nothing is written if the saved weights do not load
-    again.
+    Weights are kept as float32 if the file then fits MAX_BYTES. If not, or where `half` asks for
+    it, matrices and kernels are kept as float16; vectors (biases, statistics of BatchNorm, vectors
+    of spectral norm) and integers never are. Nothing is written if the saved weights do not load
+    again. One process at a time writes to a folder.
 
     Args:
         name: small letters, digits and underscores, such as "acgan_fashion".
-        model: a Generator, Discriminator or Judge.
+        model: as `save` takes it.
         recipe: how it was trained: a sentence, or the settings by name.
         data: what it was trained on, as in LabelledImages.source.
         seed, steps, images_seen: of the training; a step sees one batch.
         metrics: measured values by name; an Estimate is stored by its fields.
         command: what trains it again; "make train-NAME" if left out.
         licence: of the weights.
+        class_names: of its classes; ``model.class_names`` if left out.
         kwargs: arguments that rebuild `model`; read from its attributes if left out.
         half: keep matrices and kernels as float16, for a network that is only looked at.
         max_bytes: in place of MAX_BYTES, for a checkpoint that does not ship with the book.
         folder: where to save; data/checkpoints if left out.
 
-    Raises ValueError if the name or class is wrong, the weights are not finite or too large, or
-    `kwargs` does not rebuild the network.
+    Raises:
+        ValueError: the name or class is wrong, the weights are not finite or too large, or
+            `kwargs` does not rebuild the network.
+        OSError: as `save`.
     """
     if not re.fullmatch(r"[a-z0-9_]+", name):
         raise ValueError(f"name must be small letters, digits and underscores, not {name!r}")
-    class_name = type(model).__name__
-    if type(model) is not _class(class_name):
-        raise ValueError(f"model must be one of {', '.join(_CLASSES)}, not {type(model)}")
-    arguments = dict(kwargs) if kwargs is not None else _arguments(model)
-    content, dtype = _pack(model, half, MAX_BYTES if max_bytes is None else max_bytes)
-    path = _folder(folder) / f"{name}.safetensors"
-    _fill(_build(class_name, arguments), content, path)
-    fields = {
-        "name": name,
-        "class": class_name,
-        "kwargs": arguments,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "bytes": len(content),
-        "dtype": dtype,
+    facts = {
         "recipe": recipe,
         "data": data,
         "seed": seed,
@@ -166,13 +218,19 @@ def save(
         "metrics": _plain(metrics),
         "command": command or f"make train-{name}",
         "licence": licence,
-        "torch": str(torch.__version__),
     }
-    # Serialised before anything is written, so that a field JSON cannot hold changes nothing.
-    text = json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _replace({path: content, path.with_suffix(".json"): text.encode()})
-    _replace({path.parent / "README.md": model_card(folder).encode()})
+    largest = MAX_BYTES if max_bytes is None else max_bytes
+    content = _content(
+        model, facts, name=name, kwargs=kwargs, class_names=class_names, half=half, largest=largest
+    )
+    path = _folder(folder) / f"{name}{SUFFIX}"
+    with _files.locked(path.parent):
+        _files.sweep(path.parent / "*")
+        _files.write(path, content)  # from here on `load` gives the new network
+        # The rest is written from the files themselves, also what a kill left undone before.
+        for each in names(folder):
+            _write_if_new(path.with_name(f"{each}.json"), _json(manifest(each, folder)) + "\n")
+        _write_if_new(path.with_name("README.md"), model_card(folder))
     return path
 
 
@@ -189,7 +247,7 @@ def model_card(folder: Path | None = None) -> str:
 
 _FIX = (
     "In a clone, `git checkout data/checkpoints` brings the shipped files back; the command in "
-    "the manifest trains the network again."
+    "the manifest trains the network again. Save a network of your own again."
 )
 
 _CARD_TOP = """\
@@ -226,7 +284,87 @@ of a code that it learned without labels; its discriminator reads them off an im
 
 
 def _folder(folder: Path | None) -> Path:
-    return folder if folder is not None else data_dir() / "checkpoints"
+    return folder if folder is not None else _files.data_dir() / "checkpoints"
+
+
+def _is_name(name: str | os.PathLike[str]) -> bool:
+    """Tell a shipped checkpoint's name from a file's path."""
+    return isinstance(name, str) and not name.endswith(SUFFIX) and not name.startswith("~")
+
+
+def _path(name: str | os.PathLike[str], folder: Path | None) -> Path:
+    """Return the file of a name, of which there must be a file or a manifest, or of a path."""
+    if not _is_name(name):
+        return _files.expand(name)
+    known = names(folder)
+    if name not in known:
+        there = ", ".join(known) if known else "none; `make train-acgan_fashion` makes one"
+        raise ValueError(
+            f"no checkpoint {name!r} in {_folder(folder)}. There are: {there}. A file's name ends "
+            f"in {SUFFIX}"
+        )
+    return _folder(folder) / f"{name}{SUFFIX}"
+
+
+def _read(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Return a file's manifest, from its metadata or else from beside it, and its bytes."""
+    if not path.is_file():
+        beside = path.with_suffix(".json").is_file()
+        more = f", though its manifest is there. {_FIX}" if beside else ""
+        raise FileNotFoundError(f"{path} is missing{more}")
+    content = path.read_bytes()
+    fields = _embedded(content)
+    if fields is None:
+        return _beside(path), content
+    if fields["class"] not in _CLASSES:
+        raise ValueError(
+            f"{path} holds a {fields['class']!r}, which this version of acgan_lib does not know; "
+            f"it knows {', '.join(_CLASSES)}"
+        )
+    return fields | {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}, content
+
+
+def _check(content: bytes, fields: Mapping[str, Any], path: Path) -> None:
+    """Raise ValueError if the bytes are not the ones that the manifest describes."""
+    wanted = str(fields.get("checksum", fields["sha256"]))
+    if "checksum" in fields:
+        content = content.replace(wanted.encode(), _ZEROS.encode(), 1)
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != wanted:
+        raise ValueError(
+            f"{path} is not the file that its manifest describes: SHA-256 {digest}, not {wanted}. "
+            f"It was changed, damaged or cut short. {_FIX}"
+        )
+
+
+def _embedded(content: bytes) -> dict[str, Any] | None:
+    """Return the manifest in a file's own metadata, or None where it has none to be read."""
+    try:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        fields = json.loads(header["__metadata__"][_KEY])
+        return fields if {"checksum", "class", "kwargs"} <= fields.keys() else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _beside(path: Path) -> dict[str, Any]:
+    """Return the manifest in the JSON file beside a file of weights."""
+    where = path.with_suffix(".json")
+    if not where.is_file():
+        raise ValueError(
+            f"{path} is damaged, or is no file of acgan_lib.save: its header has no manifest. "
+            f"{_FIX}"
+        )
+    try:
+        fields: dict[str, Any] = json.loads(where.read_text(encoding="utf-8"))
+        missing = {"name", "class", "kwargs", "sha256", "bytes"} - fields.keys()
+        if missing or fields["name"] != path.stem or fields["class"] not in _CLASSES:
+            raise KeyError(*sorted(missing) or (fields["name"], fields["class"]))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{where} is not a whole manifest of {path.stem}: {error!r}. {_FIX}"
+        ) from error
+    return fields
 
 
 def _class(name: str) -> type[nn.Module] | None:
@@ -241,56 +379,104 @@ def _build(class_name: str, kwargs: Mapping[str, Any]) -> nn.Module:
     """Return a new network, leaving torch's random state as it was."""
     found = _class(class_name)
     assert found is not None, class_name
-    with torch.random.fork_rng(devices=[]):
-        return found(**kwargs)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return found(**kwargs)
+    except TypeError as error:
+        raise ValueError(f"kwargs {dict(kwargs)} do not build a {class_name}: {error}") from error
 
 
 def _arguments(model: nn.Module) -> dict[str, Any]:
-    """Return the numbers among a network's attributes that its constructor takes as arguments."""
+    """Return the arguments that build a network like this one, from its attributes."""
+    if isinstance(kwargs := getattr(model, "kwargs", None), Mapping):
+        return dict(kwargs)
     parameters = inspect.signature(type(model).__init__).parameters
     found = {name: getattr(model, name, None) for name in parameters}
-    return {name: value for name, value in found.items() if isinstance(value, int | float)}
+    if "code_head" in found:  # a Discriminator keeps the heads themselves
+        found["channels"], found["image_size"], _ = model.image_shape  # type: ignore[misc]
+        found["class_head"] = getattr(found["class_head"], "out_features", 0)
+        found["code_head"] = getattr(found["code_head"], "out_features", 0) // 2
+    plain = {name: value for name, value in found.items() if isinstance(value, int | float | tuple)}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in plain.items()}
 
 
-def _pack(model: nn.Module, half: bool, max_bytes: int) -> tuple[bytes, str]:
-    """Return a network's state as safetensors, and its dtype: "float32", or else "float16"."""
+def _content(
+    model: nn.Module,
+    facts: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    class_names: Sequence[str] | None = None,
+    half: bool = False,
+    largest: float = math.inf,
+) -> bytes:
+    """Return a network as a file's bytes, which were seen to load."""
+    class_name = type(model).__name__
+    if type(model) is not _class(class_name):
+        raise ValueError(
+            f"model must be one of {', '.join(_CLASSES)}, not {type(model)}. Save another "
+            "network's state_dict together with the code of its class"
+        )
+    fields: dict[str, Any] = {} if name is None else {"name": name}
+    fields |= {
+        "class": class_name,
+        "kwargs": dict(kwargs) if kwargs is not None else _arguments(model),
+    }
+    called = class_names if class_names is not None else getattr(model, "class_names", None)
+    if called is not None:
+        count = getattr(model, "num_classes", len(called))
+        if len(called) != count:
+            raise ValueError(f"class_names has {len(called)} names, but the network {count}")
+        fields["class_names"] = [str(each) for each in called]
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     bad = [k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
     if bad:
         raise ValueError(f"model has values that are not finite, in {', '.join(bad)}")
-    content = safetensors.save(state)
-    if len(content) <= max_bytes and not half:
-        return content, "float32"
+    for dtype in ("float16",) if half else ("float32", "float16"):
+        if dtype == "float16":
+            state = _halved(state)
+        about = {"dtype": dtype, **facts, "torch": str(torch.__version__)}
+        content = _serialised(state, fields | about)
+        if len(content) <= largest:
+            _fill(_build(class_name, fields["kwargs"]), content, "a file")
+            return content
+    raise ValueError(
+        f"model takes {len(content):,} bytes even as float16; a checkpoint has {largest:,} at "
+        "most: make it narrower"
+    )
+
+
+def _halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state with its matrices and kernels as float16."""
     halves = {
         key: value.half() if value.is_floating_point() and value.ndim > 1 else value
         for key, value in state.items()
     }
     if any(v.is_floating_point() and not v.isfinite().all() for v in halves.values()):
         raise ValueError("model has weights beyond float16's range (65504)")
-    content = safetensors.save(halves)
-    if len(content) > max_bytes:
-        raise ValueError(
-            f"model takes {len(content):,} bytes even as float16; a checkpoint has "
-            f"{max_bytes:,} at most: make it narrower"
-        )
-    return content, "float16"
+    return halves
 
 
-def _check(content: bytes, fields: Mapping[str, Any], path: Path) -> None:
-    """Raise ValueError if the bytes are not the ones that the manifest describes."""
-    if len(content) < fields["bytes"]:
-        raise ValueError(
-            f"{path} is truncated: {len(content):,} of {fields['bytes']:,} bytes. {_FIX}"
-        )
+def _json(fields: Mapping[str, Any], indent: int | None = 2) -> str:
+    try:
+        return json.dumps(fields, indent=indent, ensure_ascii=False, allow_nan=False)
+    except TypeError as error:
+        raise ValueError(f"what is said of a network must be numbers and text: {error}") from error
+
+
+def _serialised(state: Mapping[str, Tensor], fields: Mapping[str, Any]) -> bytes:
+    """Return safetensors bytes with a manifest in their metadata, and in it their SHA-256.
+
+    The SHA-256 is that of the file with zeros in the place of the SHA-256. The metadata come
+    first in a file, and "checksum" first in them.
+    """
+    text = _json({"checksum": _ZEROS, **fields}, indent=None)
+    content: bytes = safetensors.save(dict(state), metadata={_KEY: text})
     digest = hashlib.sha256(content).hexdigest()
-    if digest != fields["sha256"]:
-        raise ValueError(
-            f"{path} is not the file that its manifest describes: SHA-256 {digest}, not "
-            f"{fields['sha256']}. It was changed, or a save was interrupted. {_FIX}"
-        )
+    return content.replace(_ZEROS.encode(), digest.encode(), 1)
 
 
-def _fill(model: nn.Module, content: bytes, path: Path) -> None:
+def _fill(model: nn.Module, content: bytes, path: Path | str) -> None:
     """Load safetensors bytes into a network, as its own dtypes; every entry must be there."""
     try:
         # load_state_dict copies into float32 parameters, and integers into integer buffers.
@@ -316,24 +502,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _replace(contents: Mapping[Path, bytes]) -> None:
-    """Put files in place, each whole or not at all.
-
-    All are complete on the disk before the first gets its name. A kill between two renames leaves
-    new weights beside an old manifest: `load` then says so, because their hashes differ.
-    """
-    partial = {path.with_name(f".{path.name}.{os.getpid()}"): path for path in contents}
-    try:
-        for temporary, path in partial.items():
-            with temporary.open("wb") as stream:
-                stream.write(contents[path])
-                stream.flush()
-                os.fsync(stream.fileno())
-        for temporary, path in partial.items():
-            temporary.replace(path)
-    finally:
-        for temporary in partial:
-            temporary.unlink(missing_ok=True)
+def _write_if_new(path: Path, text: str) -> None:
+    content = text.encode()
+    if not path.is_file() or path.read_bytes() != content:
+        _files.write(path, content)
 
 
 def _section(fields: Mapping[str, Any]) -> str:

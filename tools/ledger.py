@@ -20,6 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import citations
+
 from acgan_lib.metrics.estimate import over_seeds
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,8 +36,9 @@ FEWEST_SEEDS = 3  # with fewer trainings the values stand alone: an interval wou
 NEEDED = ("chapter", "anchor", "paper", "summaries", "verdict", "measured")
 PLACE = re.compile(r"\{([^{}]*)\}(?!`)")  # {doc}`ch06_acgan` is a role of the book, not a place
 MATHS = re.compile(r"(\$[^$]*\$)")
-# Digits may stand in maths, in code, and in names of sizes. All others must come from a file.
-HARMLESS = re.compile(r"\$[^$]*\$|`[^`]*`|\b\d+ px\b")
+# Digits may stand in maths, in code, in names of sizes and in citations. All others must come from
+# a file.
+HARMLESS = re.compile(r"\$[^$]*\$|`[^`]*`|\b\d+ px\b|\[[^\]\d]*, \d{4}\]\([^)]*\)")
 
 
 class LedgerError(ValueError):
@@ -87,8 +90,7 @@ def fault(row: Row, root: Path) -> str | None:
     count = headings(path).count(row.anchor)
     if count != 1:
         return f"{row.chapter} has {count} headings {row.anchor!r}; 'anchor' needs exactly one"
-    bib = (root / "book" / "references.bib").read_text(encoding="utf-8")
-    if not re.search(rf"^@\w+\{{{re.escape(row.source)},", bib, re.M):
+    if row.source not in sources(root):
         return f"book/references.bib has no {row.source!r}, which 'source' names"
     if typed := re.search(r"\d", PLACE.sub("", HARMLESS.sub("", row.measured))):
         near = row.measured[max(0, row.measured.find(typed.group()) - 15) :][:40]
@@ -102,6 +104,12 @@ def headings(path: Path) -> list[str]:
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     text = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
     return re.findall(r"^#+ (.+?)\s*$", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.M)
+
+
+@cache
+def sources(root: Path) -> dict[str, citations.Reference]:
+    """Return what the book cites, by key."""
+    return citations.read(root / "book" / "references.bib")
 
 
 def fragment(heading: str) -> str:
@@ -138,11 +146,16 @@ def load(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        LedgerError: there is no such file.
+        LedgerError: there is no such file, or it is damaged.
     """
     if not path.is_file():
         raise LedgerError(f"there is no {path.parent.name}/{path.name} under data")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise LedgerError(
+            f"{path} is damaged ({error}); `git checkout data/results` brings it back"
+        ) from error
 
 
 def chosen(data: Any, selectors: Sequence[str]) -> list[Any]:
@@ -255,7 +268,8 @@ def card(row: Row, root: Path) -> str:
     """Return a row as a card: the claim, how it is retold, the verdict and where it was tested."""
     lines = []
     if row.paper:
-        lines += [f"**The paper says** ({{cite:t}}`{row.source}`): {row.paper}", ""]
+        source = sources(root)[row.source].in_brackets
+        lines += [f"**The paper says** ({source}): {row.paper}", ""]
     if row.summaries:
         lines += [f"**Summaries say:** {row.summaries}", ""]
     number = int(re.sub(r"\D", "", row.chapter.split("_")[0]))

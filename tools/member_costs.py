@@ -5,8 +5,6 @@ python tools/bench.py --only members [--record]
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
 import tempfile
 import time
@@ -17,12 +15,13 @@ from typing import Any
 import torch
 
 from acgan_lib import nets, objectives, runtime, train
-from acgan_lib.data import LETTERS, LabelledImages
-from acgan_lib.experiments import ch06_fashion, ch17_paper_nets
+from acgan_lib.checkpoint import Checkpoint
+from acgan_lib.data import LabelledImages
+from acgan_lib.experiments import _results, ch17_paper_nets
+from acgan_lib.glyphs import LETTERS
 from acgan_lib.scale import engine, splits, stacked
 from acgan_lib.train import TrainConfig
 
-RESULTS = ch06_fashion.RESULTS.with_name("members.json")
 DEVICE = runtime.pick_device()
 MEMBERS = 13
 SHAPES = ((16, 4), (16, 25), (16, 100), (4, 25))  # width, and a member's batch
@@ -43,9 +42,7 @@ def measure(rounds: int, record: bool, in_turns: Callable[..., dict[str, float]]
             "threads": torch.get_num_threads(), "on": runtime.describe(DEVICE),
             "members": MEMBERS, "stacked": ratios, "overheads": overheads,
         }  # fmt: skip
-        temporary = RESULTS.with_suffix(".tmp")
-        temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, RESULTS)
+        _results.keep("members", about)
 
 
 def ratio(
@@ -123,11 +120,11 @@ def engine_overheads(rounds: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "last.pt"
         write = statistics.median(
-            seconds(lambda: train._write(path, {**state.snapshot(), "identity": ""}))
+            seconds(lambda: Checkpoint(path, {}).write(state.snapshot()))
             for _ in range(rounds)
         )
         megabytes = path.stat().st_size / 1e6
-        read = seconds(lambda: train._read(path, ""))
+        read = seconds(Checkpoint(path, {}).read)
     return {
         "task in turn": alone,
         "start of Ray": begin,

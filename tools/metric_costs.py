@@ -6,26 +6,26 @@ A curve ends where a measurement took longer than LIMIT seconds.
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch_fidelity import FeatureExtractorInceptionV3
 
 from acgan_lib import metrics, runtime
-from acgan_lib.metrics import inception, matching
+from acgan_lib.data import to_uint8
+from acgan_lib.experiments import _results
+from acgan_lib.metrics import matching
 from acgan_lib.nets import Generator
 from acgan_lib.train import History, Progress
 
 SIZES = (100, 1_000, 10_000)
 LIMIT = 10.0  # seconds
-RESULTS = Path(__file__).resolve().parents[1] / "data" / "results" / "metric_costs.json"
 Step = Callable[[], Any]
 
 
@@ -54,8 +54,17 @@ def judge_features(n: int) -> Step:
 
 
 def inception_features(n: int) -> Step:
-    network, (x, _) = inception.Inception().eval(), images(n)
-    return lambda: metrics.in_batches(network, network.features, x, 50)
+    """torch-fidelity's network with random weights: those it was published with cost the same."""
+
+    class Random(FeatureExtractorInceptionV3):
+        def load_state_dict(self, *_: Any) -> None:
+            """Keep the weights of the start."""
+
+    with tempfile.NamedTemporaryFile() as nothing:
+        torch.save({}, nothing.name)
+        network = Random("random", ["2048"], feature_extractor_weights_path=nothing.name)
+    x = to_uint8(images(n)[0]).expand(-1, 3, -1, -1)
+    return lambda: metrics.in_batches(network, lambda part: network(part)[0], x, 50)
 
 
 def accuracy(measure: Callable[..., Any], *rest: Any) -> Callable[[int], Step]:
@@ -138,6 +147,7 @@ CURVES = [
         lambda n: partial(metrics.frechet_limit, features(n), features(n, 1)),
     ),
     Curve("frechet_by_class", "images' features", distance_by_class),
+    Curve("kid", "images' features", lambda n: partial(metrics.kid, features(n), features(n, 1))),
     Curve("frechet_judge_distance", "images", judge_distance),
     Curve("cas", "images, for one epoch", cas),
     Curve(
@@ -194,6 +204,4 @@ def measure(rounds: int, record: bool) -> None:
         rows.append({"metric": curve.metric, "n counts": curve.n_counts, "seconds": found})
     if record:
         about = {"threads": torch.get_num_threads(), "on": runtime.describe("cpu"), "curves": rows}
-        temporary = RESULTS.with_suffix(".tmp")
-        temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, RESULTS)
+        _results.keep("metric_costs", about)

@@ -7,7 +7,16 @@ import shutil
 import sys
 from pathlib import Path
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+# Debian's headless shell comes first: it starts in a fifth of Chromium's time, and its pages take
+# one process each instead of two. The others draw the same pages.
+_NAMES = (
+    "chromium-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+)
 _PLACES = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
@@ -15,9 +24,19 @@ _PLACES = (
     "C:/Program Files (x86)/Google/Chrome/Application/chrome.exe",
 )
 NO_CHROMIUM = (
-    "needed: Chromium, for the browser tests. Install it with: apt-get install chromium "
-    "(or set CHROMIUM to a Chrome or Chromium program)"
+    "needed: Chromium, for the browser tests. Install it with: apt-get install "
+    "chromium-headless-shell (or set CHROMIUM to a Chrome or Chromium program)"
 )
+# What Chromium is started with: headless, and it asks no other host anything by itself.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 NO_GIT = "needed: git, for the tests of what is committed. Install it with: apt-get install git"
 
 

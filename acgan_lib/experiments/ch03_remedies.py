@@ -2,14 +2,11 @@
 
 Four of the five are from Salimans et al. 2016, "Improved Techniques for Training GANs"; spectral
 normalisation is from Miyato et al. 2018. Chapter 3 measures them on points in the plane:
-``python -m acgan_lib.experiments.ch03_remedies`` repeats that measurement and keeps it in
-``data/results/stabilise.json``.
+`stabilise` repeats that measurement and keeps it in ``data/results/stabilise.json``.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -18,12 +15,11 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from acgan_lib import toy
-from acgan_lib._files import data_dir
+from acgan_lib.experiments._results import record
 from acgan_lib.losses import d_source_fake, d_source_real
 from acgan_lib.objectives import Batch, Objective, Terms, gan
 
-RESULTS = data_dir() / "results" / "stabilise.json"
-SEEDS, STEPS = 5, 1_000
+STEPS = 1_000
 
 
 def feature_distance(real: Tensor, fake: Tensor) -> Tensor:
@@ -121,7 +117,7 @@ def historical_averaging(G: nn.Module, D: nn.Module, weight: float = 1.0) -> Obj
     def g_loss(D: nn.Module, fake: Batch) -> Terms:
         return {**plain.g_loss(D, fake), "g_history": weight * past_g.penalty()}
 
-    return Objective("historical averaging", d_loss, g_loss)
+    return Objective("historical averaging", d_loss, g_loss, settings={"weight": weight})
 
 
 def d_source_real_smoothed(real_logit: Tensor, target: float = 0.9) -> Tensor:
@@ -151,7 +147,8 @@ def label_smoothing(target: float = 0.9) -> Objective:
             "d_source_fake": d_source_fake(D(fake.images).source_logit),
         }
 
-    return Objective("one-sided label smoothing", d_loss, gan().g_loss)
+    settings = {"target": target}
+    return Objective("one-sided label smoothing", d_loss, gan().g_loss, settings=settings)
 
 
 def spectral(module: nn.Module) -> nn.Module:
@@ -228,7 +225,7 @@ def players(method: str, seed: int) -> tuple[toy.PointGenerator, nn.Module, Obje
     return G, D, objectives.get(method, gan)()
 
 
-def measure(game: str, method: str, seed: int, steps: int = STEPS) -> dict[str, Any]:
+def covered(game: str, method: str, seed: int, steps: int = STEPS) -> dict[str, Any]:
     """Play one of GAMES with one of METHODS and return the row: the last G's coverage.
 
     The games fail without a remedy: D learns ten times more slowly than G, or Adam's beta_1 is
@@ -242,32 +239,18 @@ def measure(game: str, method: str, seed: int, steps: int = STEPS) -> dict[str, 
     toy.play(G, D, mixture, objective, steps=steps, batch_size=128, seed=seed, **settings)
     z = torch.randn(2_500, G.latent_dim, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
-        covered = toy.coverage(mixture, G(z))._asdict()
-    return {"game": game, "method": method, "seed": seed, "steps": steps, **covered}
+        coverage = toy.coverage(mixture, G(z))._asdict()
+    return {"game": game, "method": method, "seed": seed, "steps": steps, **coverage}
 
 
-def stored() -> list[dict[str, Any]]:
-    """Return the rows that were measured: for each game and method, each of the seeds."""
-    rows: list[dict[str, Any]] = json.loads(RESULTS.read_text(encoding="utf-8"))
-    return rows
-
-
-def main() -> None:
-    """Measure every method with every seed and keep the rows, from the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m acgan_lib.experiments.ch03_remedies", description=__doc__
-    )
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    arguments = parser.parse_args()
-    rows = []
+def stabilise(seed: int, steps: int = STEPS) -> None:
+    """Play every game on points with every remedy; chapter 3 reports five seeds."""
     for game in GAMES:
         for method in METHODS:
-            for seed in range(arguments.seeds):
-                rows.append(measure(game, method, seed, arguments.steps))
-                print(rows[-1], flush=True)
-    RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+            row = covered(game, method, seed, steps)
+            print(row, flush=True)
+            if steps == STEPS:
+                record("stabilise", row, by=("game", "method", "seed"))
 
 
-if __name__ == "__main__":
-    main()
+RUNS = {"stabilise": stabilise}

@@ -1,16 +1,12 @@
 """Real images, damaged in five ways, under every score of the book.
 
-``python -m acgan_lib.experiments.ch11_damage`` records it.
-
 A score is known by what it notices. Here the samples are real images, so whatever a score says
 against them is the damage's doing. The outcome is in ``data/results/damage.json``.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -18,14 +14,13 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from acgan_lib import metrics
-from acgan_lib._files import data_dir
 from acgan_lib.data import LabelledImages, fashion_mini
-from acgan_lib.experiments.ch06_fashion import record, the_judge
+from acgan_lib.experiments._common import the_judge
+from acgan_lib.experiments._results import record
 from acgan_lib.judge import Judge
 from acgan_lib.metrics import Estimate
 from acgan_lib.runtime import pick_device
 
-RESULTS = data_dir() / "results" / "damage.json"
 PER_CLASS = 200
 CAS_EPOCHS = 12
 
@@ -98,6 +93,7 @@ DAMAGES: dict[str, tuple[Damage, tuple[float, ...]]] = {
     "wrong names": (mislabel, (0.1, 0.2, 0.5, 1.0)),
     "copied share": (copy, (0.1, 0.2, 0.5, 1.0)),
 }
+LEVELS = [("none", 0.0), *((kind, v) for kind, (_, levels) in DAMAGES.items() for v in levels)]
 
 
 def damaged(kind: str, level: float, given: Sets) -> tuple[Tensor, Tensor]:
@@ -136,7 +132,7 @@ def scores(judge: Judge, x: Tensor, y: Tensor, given: Sets) -> dict[str, Estimat
     }
 
 
-def measure(kind: str, level: float, given: Sets) -> dict[str, Any]:
+def row_of(kind: str, level: float, given: Sets) -> dict[str, Any]:
     """Return a row of the results: all scores of one damaged sample, CAS among them."""
     x, y = damaged(kind, level, given)
     row: dict[str, Any] = {"model": f"{kind} {level:g}", "seed": 0, "kind": kind, "level": level}
@@ -148,18 +144,9 @@ def measure(kind: str, level: float, given: Sets) -> dict[str, Any]:
     return row
 
 
-def stored() -> list[dict[str, Any]]:
-    """Return the rows of ``data/results/damage.json``: undamaged first, then as in DAMAGES."""
-    rows = json.loads(RESULTS.read_text(encoding="utf-8"))
-    order = {"none 0": (0, 0)} | {
-        f"{kind} {level:g}": (i + 1, j)
-        for i, (kind, (_, levels)) in enumerate(DAMAGES.items())
-        for j, level in enumerate(levels)
-    }
-    estimates = [
-        {k: Estimate(**v) if isinstance(v, dict) else v for k, v in row.items()} for row in rows
-    ]
-    return sorted(estimates, key=lambda row: order[row["model"]])
+def in_order(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the recorded rows: undamaged first, then as in DAMAGES."""
+    return sorted(rows, key=lambda row: LEVELS.index((row["kind"], row["level"])))
 
 
 def verdict(score: str, found: Estimate, whole: Estimate) -> str:
@@ -170,21 +157,14 @@ def verdict(score: str, found: Estimate, whole: Estimate) -> str:
     return "worse" if (found.value > whole.value) == small_is_good else "better"
 
 
-def main() -> None:
-    """Measure every damage and record it."""
-    parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n")[0])
-    parser.add_argument("--threads", type=int, help="CPU threads")
-    threads = parser.parse_args().threads
-    if threads:
-        torch.set_num_threads(threads)
+def damage() -> None:
+    """Score real images after each damage, at four levels of each."""
     given = sets()
-    levels = [("none", 0.0)] + [(k, v) for k, (_, each) in DAMAGES.items() for v in each]
-    for kind, level in levels:
-        row = measure(kind, level, given)
-        print(row["model"], *(f"{k} {v.value:.3f}" for k, v in row.items() if k[0] != "m"
-                              and isinstance(v, Estimate)), flush=True)  # fmt: skip
-        record(row, RESULTS)
+    for kind, level in LEVELS:
+        row = row_of(kind, level, given)
+        figures = (f"{k} {v.value:.3f}" for k, v in row.items() if isinstance(v, Estimate))
+        print(row["model"], *figures, flush=True)
+        record("damage", row)
 
 
-if __name__ == "__main__":
-    main()
+RUNS = {"damage": damage}

@@ -1,7 +1,5 @@
 """AC-GAN on few images: does G copy them?
 
-``python -m acgan_lib.experiments.ch06_fashion memorise_fashion`` records it.
-
 G never sees an image, only D's gradient, and some summaries conclude that a GAN cannot overfit.
 Here the same networks are trained, with the same budget, on 20, 200 and 10,000 images, and each
 run is put through the checks of chapter 12. What each seed measured is in
@@ -10,31 +8,29 @@ run is put through the checks of chapter 12. What each seed measured is in
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acgan_lib import latent, metrics, objectives, zoo
+from acgan_lib import latent, metrics, objectives
 from acgan_lib.data import LabelledImages, fashion_mini
-from acgan_lib.experiments.ch06_fashion import RESULTS, record, the_judge
-from acgan_lib.metrics import Estimate
+from acgan_lib.experiments import _common
+from acgan_lib.experiments._common import the_judge
+from acgan_lib.experiments._results import record
 from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
 from acgan_lib.runtime import pick_device, seed_everything
 from acgan_lib.train import TrainConfig, fit
 
-MEMORISE_RESULTS = RESULTS.with_name("memorise.json")
 SIZES = (20, 200, 10_000)  # training images
 STEPS = 1_200
 WALKS, STRIDES = 200, 32
 
 
 def memorise_fashion(seed: int, steps: int = STEPS) -> None:
-    """Train on each of SIZES, measure, record, and keep the copyist of seed 0 in the zoo."""
+    """Train on 20, 200 and 10,000 images, measure, record, and ship the copyist of seed 0."""
     for size in SIZES:
         train = few(size, seed)
         config = TrainConfig(seed=seed, batch_size=20, lr_g=1e-3, lr_d=3e-4, ema=0.995)
@@ -44,28 +40,18 @@ def memorise_fashion(seed: int, steps: int = STEPS) -> None:
         G_ema = fit(
             G.to(pick_device()), D.to(pick_device()), train, objective, steps=steps, config=config
         ).G_ema.cpu()
-        measured = measure(G_ema, D.cpu(), train, seed)
-        for key, value in measured.items():
-            print(f"{size:,} images, seed {seed}: {key} {value}")
-        if steps != STEPS:
-            print("not the recipe's number of steps: nothing shipped was replaced")
+        measured = examine(G_ema, D.cpu(), train, seed)
+        _common.show(f"{size:,} images", seed, measured)
+        if not _common.is_whole(steps, STEPS):
             continue
         row = {"model": f"acgan on {size}", "seed": seed, "size": size, "steps": steps}
-        record({**row, **measured}, MEMORISE_RESULTS)
+        record("memorise", {**row, **measured})
         if (size, seed) == (SIZES[0], 0):
-            zoo.save(
-                "acgan_few_fashion",
-                G_ema,
-                recipe={"objective": objective.name, **asdict(config)},
-                data=f"{size} images of {train.source}",
-                seed=seed,
-                steps=steps,
-                images_seen=steps * config.batch_size,
-                metrics=measured,
-                command="make train-memorise_fashion",
-                kwargs={"width": 16},
-                half=True,
-            )
+            _common.ship(
+                "acgan_few_fashion", G_ema, recipe={"objective": objective.name}, config=config,
+                data=f"{size} images of {train.source}", steps=steps, measured=measured,
+                command="make train-memorise_fashion", kwargs={"width": 16}, half=True,
+            )  # fmt: skip
 
 
 def few(size: int, seed: int) -> LabelledImages:
@@ -74,7 +60,7 @@ def few(size: int, seed: int) -> LabelledImages:
     return mini if size == len(mini) else mini.per_class(size // mini.num_classes, seed)
 
 
-def measure(
+def examine(
     G: ConditionalGenerator, D: nn.Module, train: LabelledImages, seed: int
 ) -> dict[str, Any]:
     """Put a trained pair through chapter 12's checks; the held-out images are the 2,000 of mini.
@@ -131,7 +117,4 @@ def longest_steps(
     return steps.amax(1) / steps.mean(1)
 
 
-def stored() -> list[dict[str, Any]]:
-    """Return the rows of ``data/results/memorise.json``, with Estimates."""
-    rows = json.loads(MEMORISE_RESULTS.read_text(encoding="utf-8"))
-    return [{k: Estimate(**v) if isinstance(v, dict) else v for k, v in r.items()} for r in rows]
+RUNS = {"memorise_fashion": memorise_fashion}

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from acgan_lib import metrics
-from acgan_lib.data import Glyphs
-from acgan_lib.judge import BATCH_SIZE, Judge, random_shift
-from acgan_lib.runtime import supports_bf16
+from acgan_lib.glyphs import Glyphs
+from acgan_lib.judge import BATCH_SIZE, Judge, fit_supervised, random_shift
 
 STYLE = ("weight", "slant", "serif", "stem", "letter_width")
 
@@ -41,39 +40,25 @@ def train_style_judge(
     for name, deviation in zip(factors, std.tolist(), strict=True):
         if not deviation > 0:  # NaN too, where a font has no such axis
             raise ValueError(f"factor {name!r} is not known for every typeface, or never varies")
-    device = torch.device(device)
     data, targets = data.to(device), ((targets - mean) / std).to(device)
-    cuda = [torch.cuda.current_device()] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), torch.enable_grad():
-        torch.manual_seed(seed)
-        judge = Judge(len(factors), data.channels).to(device)
-        judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        _fit(judge, data, targets, steps, seed)
-    judge.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    draws = torch.Generator().manual_seed(seed)
+
+    def batch(_: int) -> tuple[Tensor, Tensor]:
+        rows = torch.randint(0, len(data), (BATCH_SIZE,), generator=draws).to(targets.device)
+        return random_shift(data.normalised(rows), draws), targets[rows]
+
+    judge = fit_supervised(
+        lambda: Judge(len(factors), data.channels),
+        batch,
+        lambda read, wanted: (read.float() - wanted).square().mean(),
+        steps=steps,
+        seed=seed,
+        device=device,
+    )
     with torch.no_grad():
         judge.head.weight.mul_(std.to(device)[:, None])
         judge.head.bias.mul_(std.to(device)).add_(mean.to(device))
-    return judge.eval()
-
-
-def _fit(judge: Judge, data: Glyphs, targets: Tensor, steps: int, seed: int) -> None:
-    """Train `judge` in place on standardised targets, float (N, factors)."""
-    optimiser = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=0.02, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=2e-3, total_steps=max(steps, 2), pct_start=0.2, cycle_momentum=False
-    )
-    draws = torch.Generator().manual_seed(seed)
-    bf16, kind = supports_bf16(targets.device), targets.device.type
-    for _ in range(steps):
-        rows = torch.randint(0, len(data), (BATCH_SIZE,), generator=draws).to(targets.device)
-        x = random_shift(data.normalised(rows), draws).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(kind, torch.bfloat16, enabled=bf16):
-            read = judge(x)
-        loss = (read.float() - targets[rows]).square().mean()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
+    return judge
 
 
 def explained(judge: Judge, data: Glyphs, factors: Sequence[str] = STYLE) -> dict[str, float]:

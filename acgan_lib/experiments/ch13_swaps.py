@@ -1,9 +1,8 @@
 """What ties z's meaning across classes? Two remedies for AC-GAN and how they are measured.
 
-``python -m acgan_lib.experiments.ch13_swaps train --seed S`` trains AC-GAN and both remedies on ten
-letters at 32 px, and ``python -m acgan_lib.experiments.ch13_swaps grids`` measures the trainings of
-`recipes_glyphs` that lie in the zoo or in ``runs/``. Chapter 13 reads what they recorded,
-``data/results/swaps.json``.
+`swaps` trains AC-GAN and both remedies on ten letters at 32 px, and `swap_grids` measures the
+trainings of `acgan_lib.experiments.ch09_glyphs` that lie in the zoo or in ``runs/``. Chapter 13
+reads what they recorded, ``data/results/swaps.json``.
 
 Nothing in AC-GAN's objective compares two images of one z (`rewired` makes that exact). The first
 remedy, `legible`, lets D read some of z off each image, as InfoGAN does. The second, `Pairs`,
@@ -12,27 +11,34 @@ shows D two letters at a time, of one typeface or of one z.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from acgan_lib import metrics, zoo
-from acgan_lib.data import LETTERS, Glyphs, LabelledImages, glyphs
-from acgan_lib.experiments.ch06_fashion import RESULTS, record
-from acgan_lib.experiments.ch09_glyphs import TEN, Size, model_name, swap_grid
-from acgan_lib.experiments.ch13_style import STYLE
-from acgan_lib.judge import Judge
+from acgan_lib import metrics
+from acgan_lib.data import LabelledImages
+from acgan_lib.experiments import _common
+from acgan_lib.experiments._common import the_judge
+from acgan_lib.experiments._results import record
+from acgan_lib.experiments.ch09_glyphs import (
+    GAN_STEPS,
+    TEN,
+    Size,
+    model_name,
+    real_grid,
+    swap_grid,
+    trained,
+)
+from acgan_lib.glyphs import LETTERS, Glyphs, glyphs
 from acgan_lib.losses import class_loss, code_loss, d_source_fake, d_source_real, g_source
 from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
 from acgan_lib.objectives import Batch, Objective, Terms, acgan, first_codes
 from acgan_lib.runtime import pick_device, seed_everything
 from acgan_lib.train import TrainConfig, fit
 
-SWAP_RESULTS = RESULTS.with_name("swaps.json")
 STEPS, WIDTH, CODES = 1_000, 16, 5  # small and short: nine trainings in ten minutes of one core
 
 
@@ -108,7 +114,7 @@ def real_pairs(data: Glyphs) -> LabelledImages:
     """Return each letter beside the next letter of its typeface, in two channels: (N, 2, H, W).
 
     Raises:
-        ValueError: if the rows are not in the order of :func:`acgan_lib.data.glyphs`.
+        ValueError: if the rows are not in the order of :func:`acgan_lib.glyphs.glyphs`.
     """
     following = torch.arange(len(data)).roll(-len(data) // data.num_classes)
     if not torch.equal(data.typeface, data.typeface[following]):
@@ -173,82 +179,30 @@ def consistency(grid: dict[str, Tensor]) -> dict[str, Any]:
     return found
 
 
-def measure(G: Generator, seed: int) -> dict[str, Any]:
-    """Measure a G of ten letters at 32 px: accuracy, diversity, distance, and consistency."""
-    judge, test = zoo.load("judge_glyphs32"), glyphs("test", TEN, 32)
-    assert isinstance(judge, Judge)
-    x, y = metrics.sample(G, 300, seed=seed)
-    return {
-        "judge_accuracy": metrics.judge_accuracy(judge, x, y),
-        "ms_ssim": metrics.ms_ssim_mean(metrics.ms_ssim_diversity(x, y, pairs=100)),
-        "frechet_judge_distance": metrics.frechet_judge_distance(
-            judge, x, test.normalised(), y_a=y, y_b=test.labels
-        ),
-        **consistency(swap_grid(G, 32, seed)),
-    }
+def swaps(seed: int, steps: int = STEPS) -> None:
+    """Train AC-GAN and two remedies for z's meaning across classes, and measure each."""
+    judge, test = the_judge("judge_glyphs32"), glyphs("test", TEN, 32)
+    for kind in KINDS:
+        G = train_one(kind, seed, steps)
+        x, y = metrics.sample(G, 300, seed=seed)
+        measured = _common.measure(judge, x, y, test, pairs=100)
+        measured |= consistency(swap_grid(G, 32, seed))
+        _common.show(kind, seed, measured)
+        if _common.is_whole(steps, STEPS):
+            record("swaps", {"model": kind, "seed": seed, "steps": steps, **measured})
 
 
-def train(seed: int, kinds: Sequence[str] = tuple(KINDS), steps: int = STEPS) -> None:
-    """Train and record each kind for one seed."""
-    for kind in kinds:
-        row = {"model": kind, "seed": seed, "steps": steps}
-        measured = measure(train_one(kind, seed, steps), seed)
-        print(f"{kind}, seed {seed}: {measured['judge_accuracy']}, {measured['agreement_serif']}")
-        if steps == STEPS:
-            record({**row, **measured}, SWAP_RESULTS)
-
-
-def grids() -> None:
-    """Record the consistency of real typefaces and of each trained glyph model that is there."""
+def swap_grids() -> None:
+    """Measure class swaps of real typefaces and of each trained glyph model that is there."""
     models: tuple[tuple[str, Size], ...] = ((TEN, 32), (TEN, 64), (LETTERS, 32))
     for letters, size in models:
         name = model_name(letters, size)
         for seed in range(3):
-            G = trained(letters, size, seed)
-            if G is not None:
-                row = {"model": name, "seed": seed, "steps": 4_000}
-                record({**row, **consistency(swap_grid(G, size, seed))}, SWAP_RESULTS)
-        style, test = zoo.load(f"style_glyphs{size}"), glyphs("test", letters, size)
-        read = metrics.in_batches(style, style, test.normalised())
-        read = read.view(len(letters), -1, len(STYLE)).transpose(0, 1)
+            with suppress(FileNotFoundError):  # not trained here
+                found = consistency(swap_grid(trained(letters, size, seed), size, seed))
+                record("swaps", {"model": name, "seed": seed, "steps": GAN_STEPS, **found})
         row = {"model": name.replace("acgan", "real"), "seed": 0, "steps": 0}
-        real = dict(zip(STYLE, read.unbind(2), strict=True))
-        record({**row, **consistency(real)}, SWAP_RESULTS)
+        record("swaps", {**row, **consistency(real_grid(letters, size))})
 
 
-def trained(letters: str, size: Size, seed: int) -> ConditionalGenerator | None:
-    """Return a glyph generator: seed 0 from the zoo, another from ``runs/``, if it is there."""
-    name = model_name(letters, size)
-    if seed == 0:
-        shipped = zoo.load(name)
-        assert isinstance(shipped, ConditionalGenerator)
-        return shipped
-    path = Path("runs") / f"{name}-{seed}" / "last.pt"
-    if not path.is_file():
-        return None
-    kept = torch.load(path, map_location="cpu", weights_only=True)
-    if kept["step"] < 4_000:
-        return None
-    G = Generator(num_classes=len(letters), image_size=size)
-    G.load_state_dict(kept["G_ema"])
-    return G.eval()
-
-
-def main() -> None:
-    """Train one seed, or measure what is trained."""
-    parser = argparse.ArgumentParser(
-        prog="python -m acgan_lib.experiments.ch13_swaps", description=__doc__
-    )
-    parser.add_argument("what", choices=["train", "grids"])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
-    parser.add_argument("--steps", type=int, default=STEPS, help="fewer, to try it out")
-    arguments = parser.parse_args()
-    if arguments.what == "grids":
-        grids()
-    else:
-        train(arguments.seed, arguments.kinds, arguments.steps)
-
-
-if __name__ == "__main__":
-    main()
+RUNS = {"swaps": swaps, "swap_grids": swap_grids}

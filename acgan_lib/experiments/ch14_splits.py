@@ -1,16 +1,17 @@
-"""The split experiments of chapter 14: ``python -m acgan_lib.experiments.ch14_splits --seed S``.
+"""The split experiments of chapter 14.
 
 Each row of ``data/results/splits.json`` is one generator of all classes, or of the first few; its
-name is the setting's, a hyphen, and what follows here. ``--data`` chooses the setting:
+name is the setting's, a hyphen, and what follows here. The settings, each of them a command:
 
-- ``glyphs`` (the default): 26 letters, 1,820 steps of 25 images for all members of a row together.
-  ``alphabetical-M`` for M = 1, 2, 5, 13 and 26 members; ``alike-5``, ``unlike-5`` and ``random-5``,
-  other groupings; ``large-1``, one model with the weights of five members, and ``small-5``, five
-  members with the weights of one model; ``steps-5`` and ``steps-13``, the paper's own design: one
-  model of the first 5 or 13 letters with *all* the steps.
-- ``glyphs-long``: the same letters with four times the steps, 7,280; ``alphabetical-M`` for M = 1,
-  5, 13 and 26.
-- ``fashion``: FashionMNIST, 1,000 steps of 25 images; ``alphabetical-M`` for M = 1, 2, 5 and 10.
+- ``glyphs`` (``splits_glyphs``): 26 letters, 1,820 steps of 25 images for all members of a row
+  together. ``alphabetical-M`` for M = 1, 2, 5, 13 and 26 members; ``alike-5``, ``unlike-5`` and
+  ``random-5``, other groupings; ``large-1``, one model with the weights of five members, and
+  ``small-5``, five members with the weights of one model; ``steps-5`` and ``steps-13``, the paper's
+  own design: one model of the first 5 or 13 letters with *all* the steps.
+- ``glyphs-long`` (``splits_glyphs_long``): the same letters with four times the steps, 7,280;
+  ``alphabetical-M`` for M = 1, 5, 13 and 26.
+- ``fashion`` (``splits_fashion``): FashionMNIST, 1,000 steps of 25 images; ``alphabetical-M`` for
+  M = 1, 2, 5 and 10.
 
 So the rows of one setting all see the same number of images, whatever the number of members. Each
 row has judge accuracy, MS-SSIM and Frechet judge distance of 200 samples a class, and the seconds
@@ -20,25 +21,25 @@ that are there already are not made again.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 
-from acgan_lib import metrics, zoo
-from acgan_lib.data import LETTERS, LabelledImages, fashion_mnist, glyphs
-from acgan_lib.experiments.ch06_fashion import RESULTS, record
+from acgan_lib import metrics
+from acgan_lib.data import LabelledImages, fashion_mnist
+from acgan_lib.experiments import _common
+from acgan_lib.experiments._common import the_judge
+from acgan_lib.experiments._results import done, record
+from acgan_lib.glyphs import LETTERS, glyphs
 from acgan_lib.scale import splits
 from acgan_lib.train import TrainConfig
 
-SPLIT_RESULTS = RESULTS.with_name("splits.json")
 PER_CLASS = 200  # images drawn of each class
-PAIRS = 100  # pairs of each class for MS-SSIM
+MEASURE: dict[str, Any] = {"pairs": 100, "resamples": 20, "by_class": True}
 BATCH = 25
 
 
@@ -86,7 +87,7 @@ def settings(setting: Setting, seed: int) -> dict[str, tuple[splits.Groups, int]
     }
     if setting.together:
         m = setting.together
-        confusions = splits.judge_confusions(zoo.load(setting.judge), setting.images("train"))
+        confusions = splits.judge_confusions(the_judge(setting.judge), setting.images("train"))
         share = classes // m
         whole = m * weights_of(share, splits.WIDTH)
         large = width_for(classes, whole)
@@ -103,12 +104,21 @@ def settings(setting: Setting, seed: int) -> dict[str, tuple[splits.Groups, int]
     return rows
 
 
-def run(setting: Setting, seed: int, only: str = "") -> None:
-    """Train and measure what is missing of one seed, of the rows whose name begins with `only`."""
+def train_and_measure(setting: Setting, seed: int) -> None:
+    """Train generators of all classes by members of few, in one setting, and measure each.
+
+    On one CPU thread, so that ``cpu_seconds`` is comparable. Rows that are there are not repeated.
+    """
+    torch.set_num_threads(1)
     train, test = setting.images("train"), setting.images("test")
+    judge, real = the_judge(setting.judge), f"{setting.data}-real"
+    if not done("splits", real, seed):
+        part = train.per_class(PER_CLASS, seed)
+        found = _common.measure_real(judge, part, test, **MEASURE)
+        record("splits", {"model": real, "seed": seed, "classes": part.num_classes, **found})
     for name, (groups, width) in settings(setting, seed).items():
         model = f"{setting.name}-{name}"
-        if done(model, seed) or not name.startswith(only):
+        if done("splits", model, seed):
             continue
         classes = sum(map(len, groups))
         part = splits.of_group(train, range(classes))
@@ -116,7 +126,7 @@ def run(setting: Setting, seed: int, only: str = "") -> None:
         began = time.process_time()
         G = splits.train_members(
             part, groups, total_steps=setting.steps, config=config, width=width,
-            run_dir=Path("runs") / f"splits-{model}-{seed}", progress=False,
+            run_dir=_common.run_folder(f"splits-{model}", seed), progress=False,
         )  # fmt: skip
         row: dict[str, Any] = {
             "model": model,
@@ -130,78 +140,14 @@ def run(setting: Setting, seed: int, only: str = "") -> None:
             "images": setting.steps * BATCH,
             "cpu_seconds": round(time.process_time() - began),
         }
-        row |= measure(G, zoo.load(setting.judge), test, seed)
-        record(row, SPLIT_RESULTS)
+        x, y = metrics.sample(G, PER_CLASS, seed=seed)
+        # A generator of the first few classes is measured against the test images of those.
+        row |= _common.measure(judge, x, y, splits.of_group(test, range(classes)), **MEASURE)
+        record("splits", row)
         print(model, seed, row["cpu_seconds"], row["judge_accuracy"], flush=True)
 
 
-def measure(
-    G: splits.SplitGenerator, judge: nn.Module, test: LabelledImages, seed: int
-) -> dict[str, Any]:
-    """Measure a generator of the first K classes, against the test images of those classes."""
-    assert isinstance(judge, metrics.Judge)
-    real = splits.of_group(test, range(G.num_classes))
-    x, y = metrics.sample(G, PER_CLASS, seed=seed)
-    accuracy = metrics.judge_accuracy_by_class(judge, x, y)
-    similar = metrics.ms_ssim_diversity(x, y, pairs=PAIRS)
-    distance = metrics.frechet_judge_distance(
-        judge, x, real.normalised(), y_a=y, y_b=real.labels, resamples=20
-    )
-    return {
-        "judge_accuracy": metrics.judge_accuracy(judge, x, y),
-        "ms_ssim": metrics.ms_ssim_mean(similar),
-        "frechet_judge_distance": distance,
-        "accuracy_by_class": rounded(accuracy),
-        "ms_ssim_by_class": rounded(similar),
-    }
-
-
-def rounded(estimates: list[metrics.Estimate]) -> list[float]:
-    """Return the values to three digits, to keep the file small."""
-    return [round(e.value, 3) for e in estimates]
-
-
-def real_rows(setting: Setting, seed: int) -> None:
-    """Put real training images through the same measures."""
-    model = f"{setting.data}-real"
-    if done(model, seed):
-        return
-    judge, test = zoo.load(setting.judge), setting.images("test")
-    assert isinstance(judge, metrics.Judge)
-    part = setting.images("train").per_class(PER_CLASS, seed)
-    x, y = part.normalised(), part.labels
-    similar = metrics.ms_ssim_diversity(x, y, pairs=PAIRS)
-    row: dict[str, Any] = {"model": model, "seed": seed, "classes": part.num_classes}
-    row["judge_accuracy"] = metrics.judge_accuracy(judge, test.normalised(), test.labels)
-    row["ms_ssim"] = metrics.ms_ssim_mean(similar)
-    row["frechet_judge_distance"] = metrics.frechet_judge_distance(
-        judge, x, test.normalised(), y_a=y, y_b=test.labels, resamples=20
-    )
-    row["ms_ssim_by_class"] = rounded(similar)
-    record(row, SPLIT_RESULTS)
-
-
-def done(model: str, seed: int) -> bool:
-    """Tell whether a row is there."""
-    rows = json.loads(SPLIT_RESULTS.read_text()) if SPLIT_RESULTS.exists() else []
-    return any((row["model"], row["seed"]) == (model, seed) for row in rows)
-
-
-def main() -> None:
-    """Run one seed from the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m acgan_lib.experiments.ch14_splits", description=__doc__.split("\n")[0]
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    names = [setting.name for setting in SETTINGS]
-    parser.add_argument("--data", choices=names, default=names[0], help="the data, and budget")
-    parser.add_argument("--only", default="", help="the rows whose name begins so, as large")
-    arguments = parser.parse_args()
-    setting = SETTINGS[names.index(arguments.data)]
-    torch.set_num_threads(1)
-    real_rows(setting, arguments.seed)
-    run(setting, arguments.seed, arguments.only)
-
-
-if __name__ == "__main__":
-    main()
+RUNS: dict[str, Callable[..., None]] = {
+    f"splits_{setting.name.replace('-', '_')}": partial(train_and_measure, setting)
+    for setting in SETTINGS
+}

@@ -1,6 +1,4 @@
-"""What a few labels are worth.
-
-``python -m acgan_lib.experiments.ch15_labels --seed S`` records it, for chapter 15.
+"""What a few labels are worth, for chapter 15.
 
 Each run hides all but a few labels of a training set and compares two networks of one size with
 the same labels: an AC-GAN's discriminator, which also sees the unlabelled images, and the same
@@ -10,39 +8,86 @@ discriminator trained as a plain classifier, which does not. What each run measu
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple, get_args
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple, get_args
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
-from acgan_lib import metrics, objectives, zoo
-from acgan_lib.data import (
-    LabelledImages,
-    PartlyLabelled,
-    fashion_mnist,
-    glyphs,
-    hide_labels,
-    to_uint8,
-)
-from acgan_lib.experiments.ch06_fashion import RESULTS, class_logits, head_accuracy, record
-from acgan_lib.judge import random_shift
+from acgan_lib import metrics, objectives
+from acgan_lib.data import UNLABELLED, LabelledImages, fashion_mnist, rows_per_class, to_uint8
+from acgan_lib.experiments._common import head_accuracy, the_judge
+from acgan_lib.experiments._results import done, keep_arrays, record
+from acgan_lib.glyphs import glyphs
+from acgan_lib.judge import Recipe, fit_supervised, random_shift
 from acgan_lib.losses import class_loss
 from acgan_lib.metrics.matching import best_match, contingency
 from acgan_lib.nets import Discriminator, Generator
-from acgan_lib.runtime import pick_device, seed_everything, supports_bf16
+from acgan_lib.runtime import pick_device, seed_everything
 from acgan_lib.train import Result, TrainConfig, fit
 
-LABEL_RESULTS = RESULTS.with_name("labels.json")
 WIDTH = 16
 STEPS = 600
 SHARE = 0.2  # of labelled images in AC-GAN's batches, by repeating them
 BATCH = 50
 RATE = 1e-3
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PartlyLabelled(LabelledImages):
+    """Images of which some have no label: theirs is UNLABELLED.
+
+    A type of its own, so that an ordinary set still refuses a -1 that came in by mistake. Train
+    on it with `objectives.semi`.
+    """
+
+    lowest_label: ClassVar[int] = UNLABELLED
+
+    def labelled(self) -> LabelledImages:
+        """Return the images with a label, in their order here, as an ordinary set."""
+        rows = torch.nonzero(self.labels != UNLABELLED).flatten()
+        return LabelledImages(
+            self.images[rows], self.labels[rows], self.class_names, f"{self.source}, those alone"
+        )
+
+    def repeated(self, share: float) -> PartlyLabelled:
+        """Return the set with its labelled images repeated until they are a `share` of it.
+
+        Ten labels among 60,000 would else be met once in an epoch. The share is met as nearly as
+        whole repeats can, and a set that has it already comes back as it is.
+
+        Raises ValueError unless 0 <= share < 1 and, for a share above 0, an image has a label.
+        """
+        rows = torch.nonzero(self.labels != UNLABELLED).flatten()
+        if not 0 <= share < 1 or (share and not len(rows)):
+            raise ValueError(
+                f"share must lie in [0, 1), and {len(rows)} of {len(self)} images have a label"
+            )
+        hidden = len(self) - len(rows)
+        times = round(share / (1 - share) * hidden / max(len(rows), 1))
+        if times <= 1:
+            return self
+        every = torch.arange(len(self), device=rows.device)
+        index = torch.cat([every, rows.repeat(times - 1)])
+        return replace(self, images=self.images[index], labels=self.labels[index])
+
+
+def hide_labels(data: LabelledImages, keep: int, seed: int) -> PartlyLabelled:
+    """Return all of the images in their order, with the labels of `keep` random ones a class.
+
+    The same seed keeps the same labels, and a larger `keep` keeps those and more.
+
+    Raises ValueError if `keep` is negative or a class has fewer images.
+    """
+    if keep < 0:
+        raise ValueError(f"keep must be 0 or more, not {keep}")
+    rows = rows_per_class(data, [keep] * data.num_classes, seed).to(data.labels.device)
+    labels = torch.full_like(data.labels, UNLABELLED)
+    labels[rows] = data.labels[rows]
+    source = f"{data.source}, labels of {keep} a class"
+    return PartlyLabelled(data.images, labels, data.class_names, source)
 
 
 def train_classifier(
@@ -60,22 +105,25 @@ def train_classifier(
         shift: 0 turns the shifts off.
         width: of the discriminator.
     """
-    seed_everything(seed)
-    device = pick_device()
-    D = Discriminator(width=width, class_head=data.num_classes).to(device)
-    D.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    data, shifts = data.to(device), torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(D.parameters(), RATE, (0.5, 0.999), fused=True)
-    for step in range(steps):
-        optimiser.param_groups[0]["lr"] = RATE * (1 - step / steps)
+    data, shifts = data.to(pick_device()), torch.Generator().manual_seed(seed)
+
+    def batch(step: int) -> tuple[Tensor, Tensor]:
         x, y = data.batch(step, min(BATCH, len(data)), seed)
-        x = random_shift(x, shifts, shift).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=supports_bf16(device)):
-            logits = class_logits(D, x)
-        optimiser.zero_grad(set_to_none=True)
-        class_loss(logits, y).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    return D.eval()
+        return random_shift(x, shifts, shift), y
+
+    def to_zero(network: nn.Module, steps: int) -> Recipe:
+        optimiser = torch.optim.Adam(network.parameters(), RATE, (0.5, 0.999), fused=True)
+        return optimiser, LambdaLR(optimiser, lambda step: 1 - step / steps)
+
+    return fit_supervised(
+        lambda: Discriminator(width=width, class_head=data.num_classes),
+        batch,
+        lambda output, y: class_loss(output.class_logits, y),
+        steps=steps,
+        seed=seed,
+        device=data.images.device,
+        recipe=to_zero,
+    )
 
 
 class Task(NamedTuple):
@@ -133,7 +181,7 @@ def run_gan(task: Task, keep: int, seed: int, variant: objectives.ClassLossOn) -
     samples of each class come along, uint8 (2 K, C, H, W).
     """
     result = train_gan(hide_labels(task.train, keep, seed), steps=STEPS, seed=seed, variant=variant)
-    judge, D = zoo.load(task.judge), result.D.cpu()
+    judge, D = the_judge(task.judge), result.D.cpu()
     assert isinstance(D, Discriminator)
     x, y = metrics.sample(result.G_ema.cpu(), 300, seed=seed)
     named = metrics.in_batches(judge, judge, x)[:, : task.train.num_classes].argmax(1)
@@ -168,43 +216,20 @@ def runs(tasks: Mapping[str, Task], seed: int) -> list[tuple[str, int, str]]:
     return plain + extra
 
 
-def main() -> None:
-    """Do the runs of one seed that are not recorded yet."""
-    parser = argparse.ArgumentParser(
-        prog="python -m acgan_lib.experiments.ch15_labels", description=__doc__
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--root", help="folder with FashionMNIST's four files")
-    arguments = parser.parse_args()
-    tasks = {name: task(name, arguments.root) for name in ("fashion", "glyphs")}
-    for name, keep, method in runs(tasks, arguments.seed):
-        row = {"model": f"{name}, {keep} a class, {method}", "seed": arguments.seed}
-        if is_recorded(row):
+def labels(seed: int, root: str | None = None) -> None:
+    """Train AC-GANs and classifiers on few labels; runs that are recorded are not repeated."""
+    tasks = {name: task(name, root) for name in ("fashion", "glyphs")}
+    for name, keep, method in runs(tasks, seed):
+        model = f"{name}, {keep} a class, {method}"
+        if done("labels", model, seed):
             continue
-        measured = run(tasks[name], keep, method, arguments.seed)
+        measured = run(tasks[name], keep, method, seed)
         pictures = measured.pop("pictures", None)
-        if arguments.seed == 0 and pictures is not None:
-            keep_pictures(row["model"], pictures)
-        row |= {"data": name, "keep": keep, "method": method, "steps": STEPS, **measured}
-        record(row, LABEL_RESULTS)
-        print(row["model"], row["seed"], measured["head"], measured.get("samples"), flush=True)
+        if seed == 0 and pictures is not None:
+            keep_arrays("labels", {model: pictures.numpy()})
+        row = {"model": model, "seed": seed, "data": name, "keep": keep, "method": method}
+        record("labels", {**row, "steps": STEPS, **measured})
+        print(model, seed, measured["head"], measured.get("samples"), flush=True)
 
 
-def keep_pictures(model: str, pictures: Tensor) -> None:
-    """Put samples, uint8 (n, C, H, W), into the results' pictures under the run's name."""
-    path = LABEL_RESULTS.with_suffix(".npz")
-    kept = dict(np.load(path)) if path.exists() else {}
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        np.savez_compressed(file, **{**kept, model: pictures.numpy()})
-    os.replace(temporary, path)
-
-
-def is_recorded(row: dict[str, Any]) -> bool:
-    """Tell whether the results have a row of this model and seed."""
-    rows = json.loads(LABEL_RESULTS.read_text()) if LABEL_RESULTS.exists() else []
-    return (row["model"], row["seed"]) in {(r["model"], r["seed"]) for r in rows}
-
-
-if __name__ == "__main__":
-    main()
+RUNS = {"labels": labels}

@@ -1,6 +1,4 @@
-"""What a frozen discriminator knows.
-
-``python -m acgan_lib.experiments.ch16_transfer --seed S`` records it, for chapter 16.
+"""What a frozen discriminator knows, for chapter 16.
 
 Three discriminators of one shape look at letters: one fresh, one trained as a classifier of A to
 J, one trained in an AC-GAN on A to J. All are frozen. Linear heads then read from each of their
@@ -10,9 +8,7 @@ measured is in ``data/results/transfer.json``.
 
 from __future__ import annotations
 
-import argparse
 import math
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -20,15 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from acgan_lib import metrics, objectives, zoo
-from acgan_lib.data import LETTERS, Glyphs, glyphs
-from acgan_lib.experiments.ch06_fashion import RESULTS, head_accuracy, record
+from acgan_lib.experiments._common import head_accuracy, run_folder
+from acgan_lib.experiments._results import record
 from acgan_lib.experiments.ch09_glyphs import GAN_STEPS, TEN, networks
 from acgan_lib.experiments.ch15_labels import train_classifier
+from acgan_lib.glyphs import LETTERS, Glyphs, glyphs
 from acgan_lib.nets import Discriminator
 from acgan_lib.runtime import pick_device, seed_everything
 from acgan_lib.train import TrainConfig, fit
 
-TRANSFER_RESULTS = RESULTS.with_name("transfer.json")
 CLASSIFIER_STEPS = 1_500
 WIDTH = 32  # of D in the glyph recipes
 UNSEEN = LETTERS[10:]
@@ -214,7 +210,7 @@ def ink_overlap(
     return overlap(probe.predict(test.flatten(0, -2))[:, 0] > cut, mask_test.flatten())
 
 
-def measure(D: Discriminator) -> dict[str, list[float]]:
+def probed(D: Discriminator) -> dict[str, list[float]]:
     """Measure one frozen discriminator: for each task, one value for each of LAYERS."""
     found: dict[str, list[float]] = {}
     seen = [glyphs(part, TEN) for part in ("train", "test")]
@@ -262,7 +258,7 @@ def adversarial(seed: int) -> Discriminator:
     seed_everything(seed)
     G, D = networks(10, 32)
     G, D = G.to(pick_device()), D.to(pick_device())
-    run, train = Path("runs") / f"acgan_glyphs32-{seed}", glyphs("train", TEN)
+    run, train = run_folder("acgan_glyphs32", seed), glyphs("train", TEN)
     fit(G, D, train, objectives.acgan(), steps=GAN_STEPS, config=config, run_dir=run)
     return D.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload,no-any-return]
 
@@ -278,17 +274,12 @@ MAKERS = {"random": fresh, "supervised": supervised, "acgan": adversarial}
 SHIPPED = {"supervised": "trunk_glyphs32", "acgan": "acgan_glyphs32_d"}
 
 
-def main() -> None:
-    """Train what is missing, measure the three networks of a seed, and ship those of seed 0."""
-    parser = argparse.ArgumentParser(
-        prog="python -m acgan_lib.experiments.ch16_transfer", description=__doc__
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    seed: int = parser.parse_args().seed
+def transfer(seed: int) -> None:
+    """Train two discriminators, leave one fresh, and measure what each knows of other letters."""
     for name, make in MAKERS.items():
         D = make(seed)
-        found = measure(D)
-        record({"model": name, "seed": seed, "layers": LAYERS, **found}, TRANSFER_RESULTS)
+        found = probed(D)
+        record("transfer", {"model": name, "seed": seed, "layers": LAYERS, **found})
         print(name, seed, {task: [round(v, 3) for v in values] for task, values in found.items()})
         if seed == 0 and name in SHIPPED:
             ship(name, D)
@@ -298,7 +289,7 @@ def ship(name: str, D: Discriminator) -> None:
     """Keep a network of seed 0 in the zoo, with the letters it tells apart on the test images."""
     test = glyphs("test", TEN)
     steps = GAN_STEPS if name == "acgan" else CLASSIFIER_STEPS
-    zoo.save(
+    zoo.ship(
         SHIPPED[name],
         D,
         recipe=" ".join(str(MAKERS[name].__doc__).split()),
@@ -307,11 +298,10 @@ def ship(name: str, D: Discriminator) -> None:
         steps=steps,
         images_seen=50 * steps,
         metrics={"test_accuracy": head_accuracy(D, test.normalised(), test.labels)},
-        command="python -m acgan_lib.experiments.ch16_transfer --seed 0",
+        command="make train-transfer",
         kwargs={"width": WIDTH, "class_head": len(TEN)},
         half=True,
     )
 
 
-if __name__ == "__main__":
-    main()
+RUNS = {"transfer": transfer}

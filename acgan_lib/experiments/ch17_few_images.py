@@ -1,7 +1,5 @@
 """What helps when there are 300 images.
 
-``python -m acgan_lib.experiments.ch17_few_images --seed S`` records it.
-
 AC-GAN of half width on 30 FashionMNIST images of each class, plain and with the small functions
 of :mod:`acgan_lib.regularise`. Chapter 17 shows what each seed measured, kept in
 ``data/results/few_images.json``; seed 0's pictures on the way are in ``few_images.npz``.
@@ -10,11 +8,7 @@ A variant that is recorded already is not trained again.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,15 +16,16 @@ import torch
 from torch import Tensor
 
 from acgan_lib import metrics, objectives
-from acgan_lib._files import data_dir
+from acgan_lib.callbacks import SampleGrid
 from acgan_lib.data import LabelledImages, fashion_mini, fashion_mnist
-from acgan_lib.experiments.ch06_fashion import head_accuracy, measure, record, the_judge
+from acgan_lib.experiments._common import head_accuracy, is_whole, the_judge
+from acgan_lib.experiments._results import done, keep_arrays, record
+from acgan_lib.experiments.ch06_fashion import measure
 from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
 from acgan_lib.regularise import diff_augment, r1, two_time_scales
 from acgan_lib.runtime import pick_device, seed_everything
-from acgan_lib.train import Progress, SampleGrid, TrainConfig, fit
+from acgan_lib.train import Progress, TrainConfig, fit
 
-RESULTS = data_dir() / "results" / "few_images.json"
 PER_CLASS, STEPS, LOOK_EVERY = 30, 1_500, 250
 GAMMA = 1.0  # a penalty of about 0.2 beside losses of about 0.3; set before any sample was measured
 
@@ -117,44 +112,19 @@ def train_one(name: str, seed: int, steps: int = STEPS) -> tuple[dict[str, Any],
     return {**row, "way": look.rows}, grid
 
 
-def keep_frames(name: str, grid: SampleGrid) -> None:
-    """Put a run's pictures into few_images.npz: uint8 (looks, 10, 32, 32) under its name."""
-    path = RESULTS.with_suffix(".npz")
-    kept = dict(np.load(path)) if path.exists() else {}
-    kept[name] = torch.stack([images[:, 0] for _, images in grid.frames]).numpy()
-    kept["steps"] = np.array([step for step, _ in grid.frames])
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        np.savez_compressed(file, **kept)
-    os.replace(temporary, path)
-
-
-def stored(path: Path = RESULTS) -> list[dict[str, Any]]:
-    """Return the rows that were measured."""
-    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return rows
-
-
-def main() -> None:
-    """Train every variant with one seed, from the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m acgan_lib.experiments.ch17_few_images", description=__doc__
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
-    parser.add_argument("--steps", type=int, default=STEPS, help="fewer, to try it: not recorded")
-    arguments = parser.parse_args()
-    done = {(row["model"], row["seed"]) for row in stored()} if RESULTS.exists() else set()
-    for name in arguments.only:
-        if (name, arguments.seed) in done:
+def few_images(seed: int, steps: int = STEPS) -> None:
+    """Train AC-GAN on 30 images of each class, with and without what helps."""
+    for name in VARIANTS:
+        if done("few_images", name, seed):
             continue
-        row, grid = train_one(name, arguments.seed, arguments.steps)
+        row, grid = train_one(name, seed, steps)
         print({k: v for k, v in row.items() if k != "way"}, flush=True)
-        if arguments.steps == STEPS:
-            record(row, RESULTS)
-            if arguments.seed == 0:
-                keep_frames(name, grid)
+        if is_whole(steps, STEPS):
+            record("few_images", row)
+            if seed == 0:  # uint8 (looks, 10, 32, 32)
+                frames = torch.stack([images[:, 0] for _, images in grid.frames])
+                at = np.array([step for step, _ in grid.frames])
+                keep_arrays("few_images", {name: frames.numpy(), "steps": at})
 
 
-if __name__ == "__main__":
-    main()
+RUNS = {"few_images": few_images}

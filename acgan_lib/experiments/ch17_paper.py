@@ -4,8 +4,8 @@ Networks and settings are those of the appendix of Odena et al. 2017 (tables 1 a
 learning rate 2e-4 and beta1 0.5, batches of 100, 50,000 iterations. On a CPU core one such
 training takes days (chapter 17 counts them); the commands are for a machine with a GPU.
 
-``python -m acgan_lib.experiments.ch17_paper cifar10 --grid`` trains the 27 settings among which the
-paper chose.
+``python -m acgan_lib.experiments acgan-cifar10 --grid`` trains the 27 settings among which the
+paper chose. Nothing goes into ``data/results``: what is trained stays in the folder of ``--out``.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -100,7 +101,7 @@ def imagenet_split(folder: str | Path, split: int) -> FolderStream:
     if not path.is_dir():
         raise FileNotFoundError(
             f"folder must hold ImageNet's class folders, but {path} is no folder: name yours with "
-            "--folder"
+            "--root"
         )
     names = sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
     chosen = names[10 * split : 10 * split + 10] if split >= 0 else []
@@ -141,40 +142,46 @@ class Training:
         return {key: value.cpu() for key, value in result.G_ema.state_dict().items()}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train from the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m acgan_lib.experiments.ch17_paper", description=__doc__
-    )
-    parser.add_argument("model", choices=("cifar10", "imagenet"))
-    parser.add_argument("--folder", type=Path, default=Path("downloads"), help="of the data")
+def paper(
+    model: Model,
+    seed: int,
+    steps: int = STEPS,
+    root: str = "downloads",
+    options: Sequence[str] = (),
+) -> None:
+    """Train the paper's model at full size, or its grid of settings: for a machine with a GPU.
+
+    Args:
+        model: "cifar10" or "imagenet".
+        seed: of the training.
+        steps: the paper's 50,000, or fewer.
+        root: folder of the data.
+        options: the rest of the command line, which says on which machines to train.
+    """
+    parser = argparse.ArgumentParser(prog=f"acgan-{model} and its own options", add_help=False)
     parser.add_argument("--download", action="store_true", help="fetch CIFAR-10 if it is missing")
     parser.add_argument("--split", type=int, default=0, help="of ImageNet: 0 to 99")
     parser.add_argument(
         "--grid", action="store_true", help="all 27 settings, not 2e-4 and no noise"
     )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--workers", type=int, default=0, help="processes for --grid; 0: in turn")
     parser.add_argument("--gpus", type=float, default=0, help="of a GPU, for each worker")
-    parser.add_argument("--out", type=Path, default=Path("runs/paper"))
-    a = parser.parse_args(arguments)
+    parser.add_argument("--out", type=Path, default=Path("runs/paper"), help="folder of the runs")
+    a = parser.parse_args(options)
     data: Images
-    if a.model == "cifar10":
-        data = cifar10(a.folder, download=a.download)
+    if model == "cifar10":
+        data, part = cifar10(root, download=a.download), ""
     else:
-        data = imagenet_split(a.folder, a.split)
+        data, part = imagenet_split(root, a.split), f"-{a.split}"
     tasks = {}
     for setting in GRID if a.grid else (Setting(),):
-        part = f"-{a.split}" if a.model == "imagenet" else ""
-        name = f"{a.model}{part}-{setting.lr_g:g}-{setting.lr_d:g}-{setting.noise:g}-{a.seed}"
+        name = f"{model}{part}-{setting.lr_g:g}-{setting.lr_d:g}-{setting.noise:g}-{seed}"
         run_dir = (a.out / name).resolve()
-        tasks[name] = Training(a.model, data, setting, a.seed, a.steps, run_dir, not a.grid)
+        tasks[name] = Training(model, data, setting, seed, steps, run_dir, not a.grid)
     states = run_tasks(tasks, workers=a.workers, gpus=a.gpus, progress=a.grid)
     for name, state in states.items():
         size = sum(value.numel() for value in state.values())
         print(f"{name}: a generator of {size:,} numbers, in {a.out / name / 'last.pt'}")
 
 
-if __name__ == "__main__":
-    main()
+RUNS = {f"acgan-{model}": partial(paper, model) for model in get_args(Model)}

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acgan_lib.metrics.estimate import Estimate, proportion
-from acgan_lib.metrics.sampling import in_batches
+from acgan_lib.metrics.sampling import checked_images, checked_labels, in_batches
 
 
 def judge_accuracy(judge: nn.Module, x: Tensor, y: Tensor, *, progress: bool = False) -> Estimate:
@@ -30,7 +30,8 @@ def judge_accuracy(judge: nn.Module, x: Tensor, y: Tensor, *, progress: bool = F
         Estimate in 0..1 with Wilson's interval; n counts images.
 
     Raises:
-        ValueError: if x is empty, y has another length, or a label is not one of the K classes.
+        ValueError: if x is not float images in [-1, 1] (`checked_images`), y is not one int64
+            label for each, or a label is not one of the K classes.
     """
     right = _right(judge, x, y, progress="judge accuracy" if progress else None)
     return proportion(int(right.sum()), len(right))
@@ -48,11 +49,11 @@ def judge_accuracy_by_class(
 
 
 def _by_class(right: Tensor, y: Tensor) -> list[Estimate]:
-    labels = y.cpu()
-    return [
-        proportion(int(right[labels == k].sum()), int((labels == k).sum()))
-        for k in range(int(labels.max()) + 1)
-    ]
+    of = [right[y.cpu() == k] for k in range(int(y.max()) + 1)]
+    for k, each in enumerate(of):
+        if not len(each):
+            raise ValueError(f"class {k} has no image, but y goes up to class {len(of) - 1}")
+    return [proportion(int(each.sum()), len(each)) for each in of]
 
 
 def _right(
@@ -63,13 +64,12 @@ def _right(
     progress: str | None = None,
 ) -> Tensor:
     """Return bool (n,): whether the judge's first choice for see(x) is y."""
-    if y.shape != (len(x),):
-        raise ValueError(f"y must have shape ({len(x)},), one label an image, not {tuple(y.shape)}")
-    logits, labels = in_batches(judge, lambda x: judge(see(x)), x, progress=progress), y.cpu()
-    if not 0 <= int(labels.min()) <= int(labels.max()) < logits.shape[1]:
+    labels = checked_labels(y, len(checked_images(x)))
+    logits = in_batches(judge, lambda x: judge(see(x)), x, progress=progress)
+    if int(labels.max()) >= logits.shape[1]:
         raise ValueError(
-            f"the judge knows classes 0..{logits.shape[1] - 1}, but y spans "
-            f"{int(labels.min())}..{int(labels.max())}"
+            f"the judge knows classes 0..{logits.shape[1] - 1}, but y goes up to "
+            f"{int(labels.max())}"
         )
     return torch.eq(logits.argmax(1), labels)
 

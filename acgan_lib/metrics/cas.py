@@ -13,6 +13,7 @@ from acgan_lib.data import LabelledImages, to_uint8
 from acgan_lib.judge import BATCH_SIZE, train_judge
 from acgan_lib.metrics.accuracy import judge_accuracy
 from acgan_lib.metrics.estimate import Estimate
+from acgan_lib.metrics.sampling import checked_images, checked_labels
 
 
 def cas(
@@ -21,8 +22,8 @@ def cas(
     x_test: Tensor,
     y_test: Tensor,
     *,
-    seed: int,
-    epochs: int,
+    seed: int = 0,
+    epochs: int | None = None,
     device: torch.device | str = "cpu",
     progress: bool = False,
 ) -> Estimate:
@@ -39,21 +40,27 @@ def cas(
         x_test: real images that no training saw, float (m, C, H, W) in [-1, 1].
         y_test: their classes, int64 (m,).
         seed: of the judge's training.
-        epochs: passes over the generated images, in batches of 128.
+        epochs: passes over the generated images, in batches of 128; left out, `train_judge`
+            chooses the number of batches.
         device: where to train.
         progress: show a bar over the training's steps.
 
     Raises:
-        ValueError: if a shape or label does not fit, a class has no generated image, or epochs
-            is less than 1.
+        ValueError: if images are not float in [-1, 1] (`checked_images`) or of two shapes, a
+            label does not fit, a class has no generated image, or epochs is less than 1.
     """
-    if epochs < 1:
+    if epochs is not None and epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}")
-    if len(y_test) == 0:
-        raise ValueError("there is no test image")
+    checked_labels(y_gen, len(checked_images(x_gen, "x_gen")), "y_gen")
+    checked_labels(y_test, len(checked_images(x_test, "x_test")), "y_test")
+    if x_gen.shape[1:] != x_test.shape[1:]:
+        raise ValueError(
+            f"x_gen and x_test must show images of one shape, not {tuple(x_gen.shape[1:])} and "
+            f"{tuple(x_test.shape[1:])}"
+        )
     num_classes = max(int(y_gen.max()), int(y_test.max())) + 1
     data = as_labelled_images(x_gen, y_gen, num_classes)
-    steps = epochs * max(len(data) // BATCH_SIZE, 1)
+    steps = None if epochs is None else epochs * max(len(data) // BATCH_SIZE, 1)
     judge = train_judge(data, steps=steps, seed=seed, device=device, progress=progress)
     return judge_accuracy(judge, x_test, y_test)
 

@@ -2,6 +2,9 @@
 
 With Inception's features it is called FID (Heusel et al. 2017). With the judge's it is another
 quantity on another scale, under its own name: the Frechet judge distance.
+
+The distance is written out here, though torch-fidelity has it, because chapter 11 shows its code;
+the tests hold it against torch-fidelity and SciPy's matrix root.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from tqdm.auto import tqdm
 
 from acgan_lib.judge import Judge
 from acgan_lib.metrics.estimate import Estimate
-from acgan_lib.metrics.sampling import in_batches
+from acgan_lib.metrics.sampling import checked_images, checked_labels, in_batches
 
 
 def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
@@ -35,17 +38,21 @@ def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
         ValueError: if the shapes do not fit, a set has fewer than 2 rows, or a value is not
             finite.
     """
-    a, b = _checked(features_a), _checked(features_b)
+    a, b = checked_features(features_a, "features_a"), checked_features(features_b, "features_b")
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"the features differ in dimension: {a.shape[1]} and {b.shape[1]}")
     return _distance(a, b)
 
 
-def _checked(features: Tensor) -> Tensor:
-    if features.ndim != 2 or len(features) < 2:
-        raise ValueError(f"features need shape (n, F), n >= 2, not {tuple(features.shape)}")
-    if not bool(torch.isfinite(features).all()):
-        raise ValueError("features hold a value that is not finite")
+def checked_features(features: Tensor, name: str = "features") -> Tensor:
+    """Return features float (n >= 2, F) as float64 on the CPU; ValueError if they are not that."""
+    if not features.is_floating_point() or features.ndim != 2 or len(features) < 2:
+        raise ValueError(
+            f"{name} must be float (n, F), n >= 2, not {features.dtype} {tuple(features.shape)}"
+        )
+    bad = int((~features.isfinite()).sum())
+    if bad:
+        raise ValueError(f"{name} holds {bad:,} values that are not finite")
     return features.detach().cpu().double()
 
 
@@ -106,13 +113,13 @@ def frechet_estimate(
         ValueError: as frechet_distance; if labels and features differ in number; if there are
             fewer than 2 resamples.
     """
-    for features, y in ((features_a, y_a), (features_b, y_b)):
-        if y is not None and y.shape != (len(features),):
-            raise ValueError(f"labels must have shape ({len(features)},), not {tuple(y.shape)}")
+    for name, features, y in (("y_a", features_a, y_a), ("y_b", features_b, y_b)):
+        if y is not None:
+            checked_labels(y, len(features), name)
     if resamples < 2:
         raise ValueError(f"resamples must be at least 2, got {resamples}")
     value = frechet_distance(features_a, features_b)
-    a, b = _checked(features_a), _checked(features_b)
+    a, b = checked_features(features_a, "features_a"), checked_features(features_b, "features_b")
     generator = torch.Generator().manual_seed(seed)
     draws = np.array(
         [
@@ -144,8 +151,11 @@ def frechet_judge_distance(
         y_a, y_b, resamples, seed: as in `frechet_estimate`.
 
     Raises:
-        ValueError: as frechet_estimate.
+        ValueError: as frechet_estimate, or if the images are not float in [-1, 1]
+            (`checked_images`).
     """
+    checked_images(x_a, "x_a")
+    checked_images(x_b, "x_b")
     a, b = (in_batches(judge, judge.features, x) for x in (x_a, x_b))
     return frechet_estimate(a, b, y_a=y_a, y_b=y_b, resamples=resamples, seed=seed)
 
@@ -166,12 +176,15 @@ def frechet_by_class(
     as intra FID). Each class has only its own images, so the bias is larger than of the whole.
 
     Raises:
-        ValueError: as frechet_estimate, or if labels and features differ in number.
+        ValueError: as frechet_estimate, or if a class has fewer than 2 images in a set.
     """
-    for features, y in ((features_a, y_a), (features_b, y_b)):
-        if y.shape != (len(features),):
-            raise ValueError(f"labels must have shape ({len(features)},), not {tuple(y.shape)}")
+    y_a = checked_labels(y_a, len(features_a), "y_a")
+    y_b = checked_labels(y_b, len(features_b), "y_b")
     classes = range(int(max(y_a.max(), y_b.max())) + 1)
+    for k in classes:
+        counts = int((y_a == k).sum()), int((y_b == k).sum())
+        if min(counts) < 2:
+            raise ValueError(f"class {k} has {counts[0]} and {counts[1]} images; each set needs 2")
     return [
         frechet_estimate(features_a[y_a == k], features_b[y_b == k], resamples=resamples, seed=seed)
         for k in classes
@@ -208,7 +221,7 @@ def frechet_limit(
         raise ValueError(f"halvings must be at least 1 and leave 2 rows of {n}, not {halvings}")
     generator = torch.Generator().manual_seed(seed)
     a, b = (
-        _checked(x)[torch.randperm(len(x), generator=generator)[:n]]
+        checked_features(x)[torch.randperm(len(x), generator=generator)[:n]]
         for x in (features_a, features_b)
     )
     value = _intercept(a, b, halvings)

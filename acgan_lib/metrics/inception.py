@@ -1,96 +1,81 @@
 """Inception Score and FID, under their own names, with Inception v3 and nothing else.
 
-Both names belong to one network: Inception v3 trained on ImageNet (Salimans et al. 2016; Heusel
-et al. 2017). Its weights, 104 MB, do not ship with the book. `load_inception` reads them from a
-file, or fetches them when told to, and compares their hash; `inception_score` and `fid` take no
-other network. With any other classifier the same formulas are called `classifier_score` and
-`frechet_estimate`.
-
-The weights are torchvision's, a port of Google's network of 2015 with 1,000 logits. Published
-figures come from TensorFlow's graph, which has 1,008 logits, another average pooling, and another
-resizing before it. So compare what these functions return with what they return, and not with a
-figure from a paper.
+Both names belong to one network: TensorFlow's Inception v3 of 2015, trained on ImageNet (Salimans
+et al. 2016; Heusel et al. 2017). torch-fidelity has it, with the same weights, 1,008 logits and
+resizing, so figures can be compared with published ones of the same n. Its weights, 96 MB, do not
+ship with the book. `load_inception` reads them from a file, or fetches them when told to, and
+compares their hash; `inception_score` and `fid` take no other network. With any other classifier
+the same formulas are called `classifier_score` and `frechet_estimate`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acgan_lib.data import _cache_dir
+from acgan_lib.data import to_uint8
 from acgan_lib.metrics.estimate import Estimate
 from acgan_lib.metrics.frechet import frechet_estimate
-from acgan_lib.metrics.sampling import in_batches
+from acgan_lib.metrics.sampling import checked_images, in_batches
 from acgan_lib.metrics.score import classifier_score
 
-SIDE = 299  # pixels that Inception v3 was trained at
-FILE = "inception_v3_google-0cc3c7bd.pth"
-URL = f"https://download.pytorch.org/models/{FILE}"
-SHA256_START = "0cc3c7bd"  # of the file; torchvision publishes these eight digits, in its name
+FILE = "weights-inception-2015-12-05-6726825d.pth"
+URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILE}"
+SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 BATCH_SIZE = 50
 
 
 class Inception(nn.Module):
-    """Inception v3 as the two scores use it: any image in, 2,048 features or 1,000 logits out.
+    """torch-fidelity's Inception v3, for images float (n, 1 or 3, H, W) in [-1, 1].
 
-    Images are brought to 299 x 299 by `prepared`. Their range stays [-1, 1], the one that Google
-    trained this network in; torchvision's ImageNet mean and deviation, followed by its own
-    ``transform_input``, arrive at the same numbers.
+    Images are rounded to 256 levels, a grey one gets three equal channels, and all are brought to
+    299 x 299 as TensorFlow does it, without antialiasing.
 
     Args:
-        state: the weights, as torchvision names them. Without them they are random, which is of
-            use to tests alone: `fid` and `inception_score` refuse such a network.
-        trained_on_imagenet: set by `load_inception` alone, after it has compared the hash.
+        path: the published file of weights. `load_inception` knows where it is.
+
+    Raises:
+        ModuleNotFoundError: torch-fidelity is not installed.
+        ValueError: the file is not the published one.
     """
 
-    def __init__(
-        self, state: Mapping[str, Tensor] | None = None, *, trained_on_imagenet: bool = False
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__()
         try:
-            from torchvision.models import inception_v3
+            from torch_fidelity import FeatureExtractorInceptionV3
         except ImportError as error:
-            raise ModuleNotFoundError("Inception v3 needs torchvision: pip install it") from error
-        net = inception_v3(weights=None, init_weights=False, transform_input=False)
-        if state is not None:
-            net.load_state_dict(state)
-        net.aux_logits, net.AuxLogits = False, None  # a head that was of use in training alone
-        self.head: nn.Module = net.fc
-        net.fc = nn.Identity()
-        self.trunk: nn.Module = net
-        self.trained_on_imagenet = trained_on_imagenet
+            raise ModuleNotFoundError("Inception v3 needs `pip install torch-fidelity`") from error
+        with open(path, "rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if digest != SHA256:  # torch-fidelity unpickles the file, so it must be the published one
+            raise ValueError(
+                f"{path} is not the published file: its SHA-256 begins with {digest[:8]} and not "
+                f"with {SHA256[:8]}. It was cut short or changed: delete it and fetch it again"
+            )
+        wanted = ["2048", "logits_unbiased"]
+        self.network: nn.Module = FeatureExtractorInceptionV3(
+            "inception-v3-compat", wanted, feature_extractor_weights_path=str(path)
+        )
 
     def features(self, x: Tensor) -> Tensor:
-        """Return the pooled layer before the logits: (n, 1 or 3, H, W) in [-1, 1] to (n, 2048)."""
-        features: Tensor = self.trunk(prepared(x))
+        """Return the pooled layer before the logits, float (n, 2048)."""
+        features: Tensor = self.network(_as_rgb(x))[0]
         return features
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits float (n, 1000) for images (n, 1 or 3, H, W) in [-1, 1]."""
-        logits: Tensor = self.head(self.features(x))
+        """Return logits float (n, 1008), without the last layer's bias, as the score has them."""
+        logits: Tensor = self.network(_as_rgb(x))[1]
         return logits
 
 
-def prepared(x: Tensor) -> Tensor:
-    """Bring images (n, 1 or 3, H, W) to float (n, 3, 299, 299), their range unchanged.
-
-    Bilinear, and antialiased where they shrink (Parmar, Zhang and Zhu 2022). A grey image gets
-    three equal channels.
-
-    Raises:
-        ValueError: if x has another shape.
-    """
+def _as_rgb(x: Tensor) -> Tensor:
     if x.ndim != 4 or x.shape[1] not in (1, 3):
         raise ValueError(f"images must be (n, 1 or 3, H, W), got {tuple(x.shape)}")
-    x = F.interpolate(x, (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
-    return x.expand(-1, 3, -1, -1)
+    return to_uint8(x).to(x.device).expand(-1, 3, -1, -1)
 
 
 def load_inception(
@@ -99,31 +84,36 @@ def load_inception(
     download: bool = False,
     device: torch.device | str = "cpu",
 ) -> Inception:
-    """Return Inception v3 with torchvision's ImageNet weights, in eval mode.
+    """Return Inception v3 with its ImageNet weights, in eval mode.
 
     Args:
-        path: the weights' file. Left out, it is looked for in this library's cache and in
-            torchvision's.
-        download: fetch the file, 104 MB, if it is not there. Nothing is fetched unless asked.
+        path: the weights' file; left out, where torch.hub and torch-fidelity keep it.
+        download: fetch the file, 96 MB, if it is not there. Nothing is fetched unless asked.
         device: where to put the network.
 
     Raises:
         FileNotFoundError: the file is not there and `download` is False; the message says how to
             get it.
-        RuntimeError: the download failed.
+        RuntimeError: the download failed, or what came has another hash.
         ValueError: the file is not the published one.
     """
-    if path is not None:
-        found: Path | None = Path(path)
-    else:
-        found = next((p for p in _places() if p.is_file()), None)
-    if found is None or not found.is_file():
+    file = Path(path or Path(torch.hub.get_dir()) / "checkpoints" / FILE).expanduser()
+    if not file.is_file():
+        advice = (
+            f"Inception v3's weights are not at {file}. Either\n"
+            "  - fetch them, 96 MB: metrics.load_inception(download=True); or\n"
+            f"  - bring {URL} by other means and name it: metrics.load_inception(path).\n"
+            "Without them, classifier_score and frechet_judge_distance say the same kind of thing "
+            "with the judge that ships with the book, under their own names."
+        )
         if not download:
-            raise FileNotFoundError(_advice(found))
-        found = _download(found or _places()[0])
-    _check(found)
-    state = torch.load(found, map_location="cpu", weights_only=True)
-    return Inception(state, trained_on_imagenet=True).to(device).eval().requires_grad_(False)
+            raise FileNotFoundError(advice)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:  # to a temporary name, renamed when the hash is right
+            torch.hub.download_url_to_file(URL, str(file), hash_prefix=SHA256)
+        except OSError as error:  # URLError is one
+            raise RuntimeError(f"the download failed ({error}).\n{advice}") from error
+    return Inception(file).to(device).eval()
 
 
 def inception_score(
@@ -131,14 +121,16 @@ def inception_score(
 ) -> Estimate:
     """Return the Inception Score of images (n, 1 or 3, H, W) in [-1, 1].
 
-    It is `classifier_score` of Inception v3's 1,000 logits, over all images at once. Salimans et
-    al. average over ten parts instead, each a tenth of the images, and give the parts' deviation;
+    It is `classifier_score` of Inception v3's logits, over all images at once. Salimans et al.
+    average over ten parts instead, each a tenth of the images, and give the parts' deviation;
     their figure is lower, because the score grows with n.
 
     Raises:
-        ValueError: if `inception` is not the network of `load_inception`, or as classifier_score.
+        ValueError: if `inception` is not the network of `load_inception`, x is not float images
+            in [-1, 1] (`checked_images`), or as classifier_score.
     """
     _only_inception(inception, "the Inception Score")
+    checked_images(x)
     logits = in_batches(inception, inception, x, BATCH_SIZE, "Inception v3" if progress else None)
     return classifier_score(logits, resamples=resamples, seed=seed)
 
@@ -158,67 +150,27 @@ def fid(
 
     With 2,048 features its bias is large: at n = 2,000 most of a good generator's figure is bias,
     and the literature uses 50,000. One distance takes some seconds at this width, and the
-    interval takes `resamples` of them.
+    interval takes `resamples` of them. `kid` of ``inception.features`` has no such bias.
 
     Raises:
-        ValueError: if `inception` is not the network of `load_inception`, or as frechet_estimate.
+        ValueError: if `inception` is not the network of `load_inception`, an x is not float
+            images in [-1, 1] (`checked_images`), or as frechet_estimate.
     """
     _only_inception(inception, "FID")
+    sets = {"x_a": checked_images(x_a, "x_a"), "x_b": checked_images(x_b, "x_b")}
     a, b = (
         in_batches(inception, inception.features, x, BATCH_SIZE, name if progress else None)
-        for name, x in (("Inception v3, first set", x_a), ("Inception v3, second set", x_b))
+        for name, x in sets.items()
     )
     return frechet_estimate(
         a, b, y_a=y_a, y_b=y_b, resamples=resamples, seed=seed, progress=progress
     )
 
 
-def _only_inception(inception: object, name: str) -> None:
-    if not (isinstance(inception, Inception) and inception.trained_on_imagenet):
+def _only_inception(inception: object, score: str) -> None:
+    if not isinstance(inception, Inception):
         raise ValueError(
-            f"{name} is a figure of Inception v3's ImageNet weights: pass what load_inception() "
+            f"{score} is a figure of Inception v3's ImageNet weights: pass what load_inception() "
             f"returns, not {type(inception).__name__}. For another network's features, use "
             "classifier_score and frechet_estimate, and call them by those names"
         )
-
-
-def _places() -> list[Path]:
-    """Return where the weights may be: this library's cache, then torchvision's."""
-    return [_cache_dir() / FILE, Path(torch.hub.get_dir()) / "checkpoints" / FILE]
-
-
-def _advice(path: Path | None) -> str:
-    where = path or " or ".join(str(p) for p in _places())
-    return (
-        f"Inception v3's weights are not at {where}. Either\n"
-        "  - fetch them, 104 MB: load_inception(download=True); or\n"
-        f"  - bring {URL} by other means and name it: load_inception(path).\n"
-        "Without them, classifier_score and frechet_judge_distance say the same kind of thing "
-        "with the judge that ships with the book, under their own names."
-    )
-
-
-def _check(path: Path) -> None:
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    if not digest.startswith(SHA256_START):
-        raise ValueError(
-            f"{path} is not the published file: its SHA-256 begins with {digest[:8]} and not "
-            f"with {SHA256_START}. It was cut short or changed: delete it and fetch it again"
-        )
-
-
-def _download(target: Path) -> Path:
-    """Fetch the weights to a temporary name beside `target`, check them, and rename the file."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as folder:
-        fetched = Path(folder) / FILE
-        try:
-            torch.hub.download_url_to_file(URL, str(fetched))
-        except OSError as error:  # URLError is one
-            raise RuntimeError(
-                f"Inception v3's weights could not be fetched ({error}).\n{_advice(target)}"
-            ) from error
-        _check(fetched)
-        os.replace(fetched, target)
-    return target

@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from acgan_lib.metrics.estimate import Estimate, proportion
+from acgan_lib.metrics.sampling import checked_images
 
 
 class Neighbours(NamedTuple):
@@ -51,8 +52,12 @@ def nearest_neighbours(
         Neighbours, on the CPU.
 
     Raises:
-        ValueError: if the trailing shapes differ, or there are fewer than k references.
+        ValueError: if a set is empty, not float or not finite, or holds images (four dimensions)
+            outside [-1, 1] (`checked_images`); if the trailing shapes differ; if there are fewer
+            than k references.
     """
+    _check(queries, "queries")
+    _check(references, "references")
     if queries.shape[1:] != references.shape[1:]:
         raise ValueError(
             f"queries and references differ in shape: {tuple(queries.shape[1:])} and "
@@ -70,6 +75,17 @@ def nearest_neighbours(
     return Neighbours(
         torch.cat([f.indices for f in found]).cpu(), torch.cat([f.values for f in found]).cpu()
     )
+
+
+def _check(x: Tensor, name: str) -> None:
+    """Refuse what has no distance: features that are not finite floats, images of another range."""
+    if x.ndim == 4:
+        checked_images(x, name)
+    elif not x.is_floating_point() or x.ndim < 2 or not len(x):
+        raise ValueError(f"{name} must be float (n, ...), n >= 1, not {x.dtype} {tuple(x.shape)}")
+    elif not bool(x.isfinite().all()):
+        rows = int((~x.isfinite()).flatten(1).any(1).sum())
+        raise ValueError(f"{name}: {rows:,} of {len(x):,} rows hold a value that is not finite")
 
 
 def memorisation(
@@ -103,6 +119,8 @@ def memorisation(
     Raises:
         ValueError: as nearest_neighbours.
     """
+    for name, x in (("generated", generated), ("train", train), ("held_out", held_out)):
+        _check(x, name)
     size = min(len(train), len(held_out))
     generator = torch.Generator().manual_seed(seed)
     near, far = (

@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from acgan_lib.metrics.estimate import Estimate, bootstrap_mean, mean_of_classes
+from acgan_lib.metrics.sampling import checked_images, checked_labels
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
 WINDOW, SIGMA = 11, 1.5  # Wang et al. 2004, section III-B
@@ -40,8 +41,11 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
         float (n,) in [0, 1], float64 if both inputs are, else float32.
 
     Raises:
-        ValueError: if the shapes differ or a side is below 16 pixels.
+        ValueError: if the shapes differ, a side is below 16 pixels, or the images are not float
+            in [-1, 1] (`checked_images`).
     """
+    checked_images(a, "a")
+    checked_images(b, "b")
     if a.shape != b.shape or a.ndim != 4:
         raise ValueError(f"need two equal shapes (n, C, H, W), got {a.shape} and {b.shape}")
     if min(a.shape[2:]) < MIN_SIDE:
@@ -129,11 +133,10 @@ def ms_ssim_diversity(
         the class's images.
 
     Raises:
-        ValueError: if a class up to max(y) has fewer than 3 images, or y has another length.
+        ValueError: if a class up to max(y) has fewer than 3 images, y is not one int64 label for
+            each, or as `ms_ssim`.
     """
-    if y.shape != (len(x),):
-        raise ValueError(f"y must have shape ({len(x)},), one label an image, not {tuple(y.shape)}")
-    labels = y.cpu()
+    labels = checked_labels(y, len(checked_images(x)))
     result = []
     classes = range(int(labels.max()) + 1)
     for k in tqdm(classes, desc="MS-SSIM", unit="class", disable=not progress):

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TextIO, TypeVar
 
-import torch
+from tqdm import tqdm
 
 T = TypeVar("T")
 Report = Callable[[int, int], None]  # called by a task: steps done, steps in all
@@ -28,6 +28,7 @@ Task = Callable[[Report], T]
 
 REPORT_EVERY = 0.25  # seconds between two reports of one task to the board
 LOOK_EVERY = 0.5  # seconds between two looks of the driver at the board
+STARTS = 3  # of Ray, where its own processes come up too slowly
 # Ray turns 127.0.0.1 into the machine's outside address on Linux. This one it leaves alone, and
 # it is as closed to other machines.
 LOOPBACK = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
@@ -83,17 +84,9 @@ class Board:
         return self.lines
 
 
-def text(lines: Mapping[str, Line]) -> str:
-    """Return the progress view: one line a task, with a bar, its state and its restarts."""
-    width = max(len(name) for name in lines)
-    return "\n".join(f"{name:{width}}  {_bar(line)}" for name, line in lines.items())
-
-
-def _bar(line: Line) -> str:
-    full = round(20 * line.done / line.total) if line.total else 0
-    again = f", start {line.starts}" if line.starts > 1 else ""
-    steps = f"{line.done:,}/{line.total:,}" if line.total else ""
-    return f"{'█' * full}{'·' * (20 - full)} {line.state}{again} {steps}".rstrip()
+def summary(line: Line) -> str:
+    """Return a task's state in words, as ``running, start 2``."""
+    return f"{line.state}, start {line.starts}" if line.starts > 1 else line.state
 
 
 class _Look(Protocol):
@@ -127,7 +120,7 @@ def run_tasks(
         cpus, gpus: what Ray sets aside for a task; a GPU may be shared (0.25).
         threads: of torch in each task, also in turn, so that sums come out alike wherever a task
             runs.
-        progress: show where all tasks are: a table on a terminal, else a line for each that ends.
+        progress: show where all tasks are: bars on a terminal, else a line for each that ends.
 
     Raises:
         TasksFailedError: after all have ended, if any raised. It names them.
@@ -141,12 +134,16 @@ def run_tasks(
         )
     if workers and address is not None:
         raise ValueError("workers is for this machine alone: leave it out when you give an address")
-    look = _View(sys.stderr if sys.stderr.isatty() else sys.stdout) if progress else _blind
-    if not workers and address is None:
-        results, errors = _in_turn(tasks, threads, look)
-    else:
-        needs = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": retries}
-        results, errors = _on_ray(tasks, workers, address, needs, threads, look)
+    view = _View(sys.stderr if sys.stderr.isatty() else sys.stdout)
+    look: _Look = view if progress else _blind
+    try:
+        if not workers and address is None:
+            results, errors = _in_turn(tasks, threads, look)
+        else:
+            needs = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": retries}
+            results, errors = _on_ray(tasks, workers, address, needs, threads, look)
+    finally:
+        view.close()
     if errors:
         raise TasksFailedError(errors, results)
     return {name: results[name] for name in tasks}
@@ -157,24 +154,36 @@ def _blind(lines: Mapping[str, Line]) -> None:
 
 
 class _View:
-    """Shows the board: redrawn in place on a terminal, else one line for each task that ends."""
+    """Shows the board: on a terminal a bar for each task, else a line for each that ends."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.stream, self.height = stream, 0
+        self.stream = stream
+        self.bars: dict[str, tqdm[None]] = {}
         self.ended: set[str] = set()
 
     def __call__(self, lines: Mapping[str, Line]) -> None:
-        if self.stream.isatty():
-            up = f"\x1b[{self.height}F\x1b[J" if self.height else ""
-            self.stream.write(f"{up}{text(lines)}\n")
-            self.height = len(lines)
-        else:
-            ended = {n: line for n, line in lines.items() if line.state in ("done", "failed")}
-            new = {n: line for n, line in ended.items() if n not in self.ended}
-            if new:
-                self.stream.write(text(new) + "\n")
-            self.ended |= ended.keys()
+        for name, line in lines.items():
+            if self.stream.isatty():
+                self._redraw(name, line)
+            elif line.state in ("done", "failed") and name not in self.ended:
+                self.ended.add(name)
+                print(f"{name}: {summary(line)}, {line.done:,}/{line.total:,}", file=self.stream)
         self.stream.flush()
+
+    def _redraw(self, name: str, line: Line) -> None:
+        if name not in self.bars:
+            self.bars[name] = tqdm(
+                desc=name, total=line.total, unit="step", file=self.stream, position=len(self.bars)
+            )
+        bar = self.bars[name]
+        bar.total, bar.n = line.total or None, line.done
+        bar.set_postfix_str(summary(line), refresh=False)
+        bar.refresh()
+
+    def close(self) -> None:
+        """Leave the bars as they are, and the cursor below them."""
+        for bar in self.bars.values():
+            bar.close()
 
 
 def _in_turn(
@@ -204,6 +213,8 @@ def _report_here(board: Board, look: _Look, name: str, done: int, total: int) ->
 
 def call(task: Task[T], report: Report, threads: int) -> T:
     """Call a task with that many of torch's threads, and give the process its own number back."""
+    import torch  # here, so that the board's process does not load it
+
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -287,15 +298,26 @@ def _ray() -> Any:
 
 
 def _begin(ray: Any, workers: int, address: str | None) -> None:
-    """Start Ray on this machine, closed to all others, or join the cluster at ``address``."""
+    """Start Ray on this machine, closed to all others, or join the cluster at ``address``.
+
+    Ray gives up where its own processes take longer than 15 seconds to import what they need, on a
+    busy machine or from a cold disk (https://github.com/ray-project/ray/issues/65983). So it is
+    started again; then their files are in memory.
+    """
     quiet = {"logging_level": "ERROR", "log_to_driver": False}
     if address is not None:
         ray.init(address=address, **quiet)
         return
-    ray.init(
-        num_cpus=workers,
-        include_dashboard=False,
-        _node_ip_address=LOOPBACK,
-        object_store_memory=500_000_000,  # the tasks' data; what is over goes to the disk
-        **quiet,
-    )
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(
+                num_cpus=workers,
+                include_dashboard=False,
+                _node_ip_address=LOOPBACK,
+                object_store_memory=500_000_000,  # the tasks' data; what is over goes to the disk
+                **quiet,
+            )
+            return
+        except Exception as error:
+            if not left or "timed out during startup" not in str(error):
+                raise

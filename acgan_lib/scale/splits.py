@@ -24,7 +24,9 @@ from scipy.spatial.distance import squareform
 from torch import Tensor, nn
 
 from acgan_lib import objectives, zoo
-from acgan_lib.data import LETTERS, LabelledImages, glyphs
+from acgan_lib._files import expand
+from acgan_lib.data import LabelledImages
+from acgan_lib.glyphs import LETTERS, glyphs
 from acgan_lib.metrics.sampling import in_batches
 from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
 from acgan_lib.runtime import pick_device
@@ -332,7 +334,7 @@ def train_members(
     for m, (group, steps) in enumerate(zip(groups, member_steps(groups, total_steps), strict=True)):
         name = f"member-{m:03d}"
         own = replace(config, seed=1000 * config.seed + m, progress=False)
-        folder = Path(run_dir).resolve() / name if run_dir is not None else None
+        folder = expand(run_dir).resolve() / name if run_dir is not None else None
         tasks[name] = MemberTask(of_group(data, group), steps, own, width, folder)
     how: dict[str, Any] = {
         "workers": workers, "address": address, "gpus": gpus, "progress": progress
@@ -345,7 +347,7 @@ def train_members(
         of_shape.setdefault(shape, []).append(name)
     stacks = {}
     for shape, names in of_shape.items():
-        folder = Path(run_dir).resolve() / shape if run_dir is not None else None
+        folder = expand(run_dir).resolve() / shape if run_dir is not None else None
         stacks[shape] = StackTask(tuple(tasks[name] for name in names), folder)
     trained = run_tasks(stacks, **how)
     states = {
@@ -373,7 +375,7 @@ def save(
     name: str, G: SplitGenerator, folder: Path, *, data: str, config: TrainConfig, total_steps: int
 ) -> Path:
     """Save a trained split as one checkpoint of `acgan_lib.zoo`: weights, and a manifest."""
-    return zoo.save(
+    return zoo.ship(
         name,
         G,
         recipe={"objective": objectives.acgan().name, **asdict(config)},

@@ -236,6 +236,11 @@ class StackedImages:
         """Return the number of images of all members."""
         return sum(map(len, self.parts))
 
+    def fingerprint(self) -> str:
+        """Return the parts' fingerprints with their seeds."""
+        pairs = zip(self.parts, self.seeds, strict=True)
+        return "; ".join(f"{part.fingerprint()}, seed {seed}" for part, seed in pairs)
+
     def to(self, device: torch.device | str) -> Self:
         """Return the same images on `device`."""
         return replace(self, parts=tuple(part.to(device) for part in self.parts))
@@ -292,7 +297,12 @@ def summed(objective: Objective, members: int) -> Objective:
     def g_loss(D: nn.Module, fake: Batch) -> Terms:
         return times(objective.g_loss(D, fake))
 
-    return Objective(f"{objective.name} x {members}", d_loss, g_loss)
+    return objective._replace(
+        name=f"{objective.name} x {members}",
+        d_loss=d_loss,
+        g_loss=g_loss,
+        needs=objective.needs._replace(rows=members),
+    )
 
 
 def stacked_config(config: TrainConfig, members: int) -> TrainConfig:

@@ -31,7 +31,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from acgan_lib.data import LabelledImages, _epoch_order, _image_files, _read_image
+from acgan_lib import pictures
+from acgan_lib._files import expand
+from acgan_lib.data import LabelledImages, _epoch_order
 
 Self = Any  # typing.Self of Python 3.11 hides the attributes that copies get
 
@@ -76,6 +78,17 @@ class _Stream:
         x, y = images.to(self.device), labels.to(self.device)
         return x.float().div_(127.5).sub_(1), y
 
+    def fingerprint(self) -> str:
+        """Return a line that other files would not have: SHA-256 over their names and sizes."""
+        digest = hashlib.sha256()
+        for path in self._files():
+            digest.update(f"{path.parent.name}/{path.name} {path.stat().st_size}\n".encode())
+        return f"{self.n:,} images, SHA-256 of names and sizes {digest.hexdigest()[:16]}"
+
+    def _files(self) -> Sequence[Path]:
+        """Return all files in a fixed order."""
+        raise NotImplementedError
+
     def _fetch(
         self, step: int, batch_size: int, seed: int, rows: tuple[int, int, int]
     ) -> tuple[Tensor, Tensor]:
@@ -113,26 +126,20 @@ class FolderStream(_Stream):
         keep: Sequence[str] = (),
         workers: int = 8,
     ) -> None:
-        path = Path(path).expanduser()
-        if not path.is_dir():
-            raise FileNotFoundError(f"path must be a folder of class folders, but {path} is none")
-        found = sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-        if missing := [name for name in keep if name not in found]:
-            raise FileNotFoundError(f"{path} has no class folder {', '.join(missing)}")
-        names = tuple(keep or found)
-        if not names:
-            raise ValueError(f"{path} has no subfolders: put each class's images in one of its own")
-        files = [_image_files(path / name) for name in names]
-        self.files = [file for of_class in files for file in of_class]
-        counts = torch.tensor([len(of_class) for of_class in files])
-        self.labels = torch.arange(len(names)).repeat_interleave(counts)
-        super().__init__(len(self.files), names, channels, size)
+        found = pictures.class_folders(path, keep)
+        self.files = [file for files in found.values() for file in files]
+        counts = torch.tensor([len(files) for files in found.values()])
+        self.labels = torch.arange(len(found)).repeat_interleave(counts)
+        super().__init__(len(self.files), tuple(found), channels, size)
         self._decoders = ThreadPoolExecutor(workers)  # Pillow lets other threads run
+
+    def _files(self) -> Sequence[Path]:
+        return self.files
 
     def _read(self, places: Sequence[int], seed: int, epoch: int) -> tuple[Tensor, Tensor]:
         index = _epoch_order(self.n, seed, epoch, torch.device("cpu"))[list(places)]
-        decode: Callable[[int], Tensor] = lambda i: _read_image(  # noqa: E731
-            self.files[i], self.size, 3 if self.channels == 3 else 1
+        decode: Callable[[int], Tensor] = lambda i: pictures.read(  # noqa: E731
+            self.files[i], self.size, self.channels
         )
         return torch.stack(list(self._decoders.map(decode, index.tolist()))), self.labels[index]
 
@@ -147,7 +154,7 @@ def write_shards(data: LabelledImages, folder: str | Path, per_shard: int) -> Pa
 
     if per_shard < 1:
         raise ValueError(f"per_shard must be at least 1, not {per_shard}")
-    folder = Path(folder)
+    folder = expand(folder)
     folder.mkdir(parents=True, exist_ok=True)
     counts: dict[str, int] = {}
     for start in range(0, len(data), per_shard):
@@ -186,7 +193,7 @@ class ShardStream(_Stream):
     """
 
     def __init__(self, folder: str | Path, window: int = 8) -> None:
-        self.folder, self.window = Path(folder).expanduser(), window
+        self.folder, self.window = expand(folder), window
         manifest = self.folder / "shards.json"
         if not manifest.is_file():
             raise FileNotFoundError(f"{manifest} is missing: write_shards makes it, shard by shard")
@@ -208,6 +215,9 @@ class ShardStream(_Stream):
                 images.append(mixed[0][inside])
                 labels.append(mixed[1][inside])
         return torch.cat(images), torch.cat(labels)
+
+    def _files(self) -> Sequence[Path]:
+        return [self.folder / name for name in sorted(self.shards)]
 
     def plan(self, seed: int, epoch: int) -> Iterator[tuple[int, list[str]]]:
         """Yield an epoch's windows: the place of the first image, and the shards' names."""

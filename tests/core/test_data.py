@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
 import importlib.util
-import io
 import json
-import shutil
 import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from acgan_lib import data
+from acgan_lib import data, idx
 from acgan_lib._files import data_dir
 from acgan_lib.data import (
     FASHION_CLASSES,
     LabelledImages,
     fashion_mini,
     fashion_mnist,
-    image_folder,
+    from_torchvision,
     pad,
-    read_idx,
 )
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -104,6 +99,41 @@ def test_per_class_is_stratified_seeded_and_without_repeats() -> None:
     assert chosen != which(d.per_class(5, seed=1).normalised())
     with pytest.raises(ValueError, match=r"class 0 \(a\) has only 20 images"):
         d.per_class(21, seed=0)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.75, 0.9, 0.999])
+def test_split_is_stratified_seeded_and_disjoint(share: float) -> None:
+    d = numbered(62)  # classes of 21, 21 and 20 images
+    train, test = d.split(share, seed=3)
+    a, b = which(train.normalised()), which(test.normalised())
+    assert sorted(a + b) == list(range(62))
+    assert (a, b) == (sorted(a), sorted(b)), "each part keeps the order of the set"
+    for part, images in ((train, a), (test, b)):
+        assert part.labels.tolist() == [i % 3 for i in images]
+        assert part.class_names == d.class_names
+    for k, n in enumerate((21, 21, 20)):
+        kept = min(max(round(share * n), 1), n - 1)
+        assert int((train.labels == k).sum()) == kept
+    assert which(d.split(share, seed=3)[0].normalised()) == a
+    assert which(d.split(share, seed=4)[0].normalised()) != a
+    assert train.source != test.source != d.source
+
+
+def test_split_leaves_the_global_random_state_alone() -> None:
+    before = torch.get_rng_state()
+    numbered(20).split(0.5, seed=0)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_impossible_splits_name_the_class() -> None:
+    d = numbered(5)  # classes of 2, 2 and 1 images
+    with pytest.raises(ValueError, match="class c has 1 of the 2 images"):
+        d.split(0.5, seed=0)
+    with pytest.raises(ValueError, match="class c has 0 of the 2 images"):
+        d.subset(torch.tensor([0, 1, 3, 4])).split(0.5, seed=0)
+    for share in (0, 1, -0.1, 90, float("nan")):
+        with pytest.raises(ValueError, match="share must lie between 0 and 1"):
+            numbered(6).split(share, seed=0)
 
 
 def test_bytes_map_to_minus_one_to_one() -> None:
@@ -210,21 +240,21 @@ def test_padding_centres_the_image_on_black() -> None:
 # idx files
 
 
-def idx(array: np.ndarray) -> bytes:
+def idx_bytes(array: np.ndarray) -> bytes:
     return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
 def test_idx_is_read_in_row_order(tmp_path: Path) -> None:
     array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
-    (tmp_path / "a").write_bytes(idx(array))
-    (tmp_path / "a.gz").write_bytes(gzip.compress(idx(array)))
+    (tmp_path / "a").write_bytes(idx_bytes(array))
+    (tmp_path / "a.gz").write_bytes(gzip.compress(idx_bytes(array)))
     for name in ("a", "a.gz"):
-        got = read_idx(tmp_path / name)
+        got = idx.read(tmp_path / name, hashlib.sha256(idx_bytes(array)).hexdigest())
         assert got.dtype == torch.uint8
         assert np.array_equal(got.numpy(), array)
 
 
-GOOD = idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
+GOOD = idx_bytes(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
 PACKED = gzip.compress(GOOD, mtime=0)
 
 
@@ -239,7 +269,7 @@ PACKED = gzip.compress(GOOD, mtime=0)
         ("a", b"\0\0\x08\0x", "not an idx file of bytes"),  # no axis, one value
         ("a", b"\0\0\x08\x05" + b"\0\0\0\x01" * 5 + b"x", "not an idx file of bytes"),
         ("a", PACKED, "not an idx file of bytes: it starts with '1f 8b"),
-        ("a", idx(np.zeros((0, 3), dtype=np.uint8)), "promises 0 x 3"),
+        ("a", idx_bytes(np.zeros((0, 3), dtype=np.uint8)), "promises 0 x 3"),
         ("a.gz", PACKED[:-9], "truncated or damaged"),
         ("a.gz", PACKED[:5], "truncated or damaged"),
         ("a.gz", PACKED[:20] + b"\xff" + PACKED[21:], "truncated or damaged"),
@@ -253,7 +283,7 @@ def test_damaged_idx_files_are_refused_and_kept(
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message) as caught:
-        read_idx(path)
+        idx.read(path, "")
     assert str(path) in str(caught.value)
     assert path.read_bytes() == content
 
@@ -269,7 +299,7 @@ def tiny_files(n: int = 20, classes: int = 10) -> Files:
     images = np.broadcast_to(np.arange(n, dtype=np.uint8)[:, None, None], (n, 28, 28))
     labels = (np.arange(n) % classes).astype(np.uint8)
     return {
-        f"{prefix}-{kind}": idx(array)
+        f"{prefix}-{kind}": idx_bytes(array)
         for prefix in ("train", "t10k")
         for kind, array in (("images-idx3-ubyte", images), ("labels-idx1-ubyte", labels))
     }
@@ -334,6 +364,27 @@ def test_folders_are_searched_in_the_stated_order(
     fashion_mnist(root=pack(tmp_path / "root", tiny_files()))
     fashion_mnist(root=tmp_path / "empty")
     assert [p.name for p in read] == ["cache", "no-debian", "env", "root", "no-debian"]
+
+
+@pytest.mark.usefixtures("publish")
+def test_the_readers_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    pack(tmp_path / "mine", tiny_files())
+    assert len(fashion_mnist(root="~/mine")) == 20
+    assert len(fashion_mnist(root=Path("~/mine"))) == 20
+    monkeypatch.setenv("ACGAN_DATA", "~/mine")
+    assert len(fashion_mnist()) == 20
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", stand_in(tiny_files()))
+    assert len(fashion_mnist(root="~/new", download=True)) == 20
+    assert (tmp_path / "new" / "FashionMNIST" / "raw").is_dir()
+
+
+def test_the_cache_is_in_the_readers_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert data._cache_dir() == Path.home() / ".cache" / "acgan_lib"
+    monkeypatch.setenv("XDG_CACHE_HOME", "~/elsewhere")
+    assert data._cache_dir() == Path.home() / "elsewhere" / "acgan_lib"
 
 
 @pytest.mark.usefixtures("publish")
@@ -625,224 +676,50 @@ def test_a_damaged_fashion_mini_is_refused(tmp_path: Path, monkeypatch: pytest.M
         fashion_mini("test")
 
 
-# A reader's own folder
+# A data set of torchvision
 
 
-def picture(mode: str, colour: object, size: tuple[int, int] = (40, 40)) -> Image.Image:
-    return Image.new(mode, size, colour)  # type: ignore[arg-type]
+def test_a_torchvision_folder_is_the_folder_itself(tmp_path: Path) -> None:
+    from torchvision.datasets import ImageFolder
+
+    noise = np.random.default_rng(0).integers(0, 256, (4, 40, 30, 3), dtype=np.uint8)
+    for i, name in enumerate(("cats", "cats", "dogs", "dogs")):
+        (tmp_path / name).mkdir(exist_ok=True)
+        Image.fromarray(noise[i]).save(tmp_path / name / f"{i}.png")
+    theirs, ours = ImageFolder(tmp_path), data.image_folder(tmp_path, size=16)
+    got = from_torchvision(theirs, size=16)
+    assert torch.equal(got.images, ours.images)
+    assert got.labels.tolist() == [0, 0, 1, 1]
+    assert got.class_names == ("cats", "dogs")
+    assert got.source == "ImageFolder of torchvision"
+    grey = from_torchvision(theirs, size=16, channels=1)
+    assert torch.equal(grey.images, data.image_folder(tmp_path, size=16, channels=1).images)
+    x, y = got.batch(0, 4, seed=0)
+    assert x.shape == (4, 3, 16, 16)
+    assert sorted(y.tolist()) == [0, 0, 1, 1]
 
 
-def save(image: Image.Image, path: Path, **options: object) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path, **options)  # type: ignore[arg-type]
-    return path
+def test_a_data_set_without_class_names_gets_numbers() -> None:
+    from torchvision.datasets import FakeData
+
+    fake = FakeData(20, (3, 24, 24), num_classes=4)
+    got = from_torchvision(fake, size=24)
+    assert got.images[5].permute(1, 2, 0).numpy().tolist() == np.array(fake[5][0]).tolist()
+    assert got.labels.tolist() == [int(fake[i][1]) for i in range(20)]
+    assert got.class_names == tuple(str(k) for k in range(int(got.labels.max()) + 1))
 
 
-def test_classes_are_folders_in_the_order_of_their_names(tmp_path: Path) -> None:
-    for name, value in (("zebra", 30), ("ant", 10), ("Cat", 20)):
-        save(picture("L", value), tmp_path / name / "1.png")
-    save(picture("L", 11), tmp_path / "ant" / "more" / "0.PNG")
-    save(picture("L", 99), tmp_path / "ant" / ".hidden.png")
-    save(picture("L", 99), tmp_path / ".git" / "x.png")
-    (tmp_path / "readme.txt").write_text("not a class")
-    d = image_folder(tmp_path, size=8, channels=1)
-    assert d.class_names == ("Cat", "ant", "zebra")
-    assert d.labels.tolist() == [0, 1, 1, 2]
-    assert d.images[:, 0, 0, 0].tolist() == [20, 10, 11, 30]
-    assert d.images.shape == (4, 1, 8, 8)
-    x, y = d.batch(0, 4, seed=0)  # the same call that trains on FashionMNIST
-    assert sorted(y.tolist()) == [0, 1, 1, 2]
-    assert x.min() >= -1
-
-
-@pytest.mark.parametrize(
-    ("image", "grey", "colour"),
-    [
-        (picture("L", 100), 100, (100, 100, 100)),
-        (picture("1", 1), 255, (255, 255, 255)),
-        (picture("RGB", (255, 0, 0)), 76, (255, 0, 0)),
-        (picture("RGBA", (255, 0, 0, 0)), 255, (255, 255, 255)),  # transparent: white, not red
-        (picture("RGBA", (0, 0, 0, 255)), 0, (0, 0, 0)),
-        (picture("LA", (0, 0)), 255, (255, 255, 255)),
-        (picture("RGB", (0, 0, 255)).convert("P"), 29, (0, 0, 255)),
-        (picture("I;16", 0x8000), 128, (128, 128, 128)),  # 16 bits are scaled, not cut off
-    ],
-    ids=["grey", "bits", "rgb", "transparent", "opaque", "grey-alpha", "palette", "16-bit"],
-)
-def test_every_kind_of_png_ends_as_grey_or_colour(
-    tmp_path: Path, image: Image.Image, grey: int, colour: tuple[int, int, int]
-) -> None:
-    save(image, tmp_path / "a" / "1.png")
-    got = image_folder(tmp_path, size=4, channels=1).images
-    assert (got.shape, got.unique().tolist()) == ((1, 1, 4, 4), [grey])
-    got = image_folder(tmp_path, size=4, channels=3).images
-    assert got.shape == (1, 3, 4, 4)
-    assert [got[0, c].unique().tolist() for c in range(3)] == [[value] for value in colour]
-
-
-def test_a_transparent_palette_colour_becomes_white(tmp_path: Path) -> None:
-    image = picture("RGB", (0, 0, 255)).convert("P")
-    save(image, tmp_path / "a" / "1.png", transparency=image.getpixel((0, 0)))
-    assert image_folder(tmp_path, size=4).images.unique().tolist() == [255]
-
-
-@pytest.mark.parametrize("turned", [False, True])
-def test_the_central_square_is_kept(tmp_path: Path, turned: bool) -> None:
-    array = np.zeros((30, 90), dtype=np.uint8)
-    array[:, 30:60] = 200
-    image = Image.fromarray(array.T.copy() if turned else array)
-    save(image, tmp_path / "a" / "1.png")
-    assert image_folder(tmp_path, size=30, channels=1).images.unique().tolist() == [200]
-
-
-def test_shrinking_averages_instead_of_picking_pixels(tmp_path: Path) -> None:
-    """Stripes one pixel wide must become grey; every eighth pixel alone would give black."""
-    array = np.zeros((64, 64), dtype=np.uint8)
-    array[:, 1::2] = 255
-    save(Image.fromarray(array), tmp_path / "a" / "1.png")
-    inner = image_folder(tmp_path, size=8, channels=1).images[0, 0, :, 1:-1].float()
-    assert bool(((inner > 118) & (inner < 138)).all())
-
-
-def test_photographs_stand_upright(tmp_path: Path) -> None:
-    array = np.zeros((16, 16), dtype=np.uint8)
-    array[:8] = 255  # bright at the top as stored; orientation 3 says: turn by 180 degrees
-    exif = Image.Exif()
-    exif[0x0112] = 3
-    save(Image.fromarray(array), tmp_path / "a" / "1.png", exif=exif)
-    image = image_folder(tmp_path, size=16, channels=1).images[0, 0]
-    assert image[0].max() == 0
-    assert image[-1].min() == 255
-
-
-def test_a_large_jpeg_is_read_like_any_other_image(tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 255, (12, 18, 3), dtype=np.uint8)
-    image = Image.fromarray(noise).resize((900, 600), Image.Resampling.BICUBIC)
-    save(image, tmp_path / "a" / "1.jpg", quality=95)
-    save(image, tmp_path / "a" / "2.png")
-    jpeg, png = image_folder(tmp_path, size=16).images.long()
-    assert (jpeg - png).abs().max() <= 2
-    assert png.float().std() > 30, "the picture must have something in it to get wrong"
-
-
-def truncated_jpeg() -> bytes:
-    buffer = io.BytesIO()
-    Image.effect_noise((64, 64), 50).save(buffer, "JPEG")
-    return buffer.getvalue()[:-200]
-
-
-@pytest.mark.parametrize("content", [b"", b"not an image", truncated_jpeg()])
-def test_an_unreadable_image_is_named(tmp_path: Path, content: bytes) -> None:
-    save(picture("L", 1), tmp_path / "a" / "1.png")
-    (tmp_path / "a" / "2.jpg").write_bytes(content)
-    with pytest.raises(ValueError, match=r"2\.jpg cannot be read as an image"):
-        image_folder(tmp_path)
-
-
-def test_values_of_32_bits_are_refused(tmp_path: Path) -> None:
-    save(picture("F", 0.5), tmp_path / "a" / "1.tiff")
-    with pytest.raises(ValueError, match=r"1\.tiff .* save it with 8 bits"):
-        image_folder(tmp_path)
-
-
-def test_other_files_are_ignored_aloud(tmp_path: Path) -> None:
-    save(picture("L", 1), tmp_path / "a" / "1.png")
-    (tmp_path / "a" / "2.heic").write_bytes(b"x")
-    (tmp_path / "a" / "notes").write_bytes(b"x")
-    with pytest.warns(UserWarning, match=r"2 files in .* were ignored: \.heic, notes"):
-        assert len(image_folder(tmp_path)) == 1
-
-
-def test_empty_classes_and_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="has no subfolders"):
-        image_folder(tmp_path)
-    save(picture("L", 1), tmp_path / "a" / "1.png")
-    (tmp_path / "b").mkdir()
-    with pytest.raises(ValueError, match=r"class folder .*b has no image, nothing"):
-        image_folder(tmp_path)
-    (tmp_path / "b" / "1.heic").write_bytes(b"x")
-    with pytest.raises(ValueError, match=r"has no image, only \.heic"):
-        image_folder(tmp_path)
-    with pytest.raises(FileNotFoundError, match="is none"):
-        image_folder(tmp_path / "missing")
+def test_items_of_another_kind_are_refused() -> None:
+    image = Image.new("L", (4, 4), 7)
+    assert from_torchvision([(image, 1), (image, np.int64(0)), (image, torch.tensor(2))]).size == 32
+    for item in ((torch.zeros(1, 4, 4), 0), (np.zeros((4, 4)), 0), (image, 1.0), (image,), image):
+        with pytest.raises(ValueError, match=r"dataset\[1\] must be a PIL image and a class num"):
+            from_torchvision([(image, 0), item])
+    with pytest.raises(ValueError, match="dataset has no items"):
+        from_torchvision([])
+    with pytest.raises(TypeError):
+        from_torchvision(iter([(image, 0)]))
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\."):
+        from_torchvision([(image, -1), (image, 0)])
     with pytest.raises(ValueError, match="channels must be 1 or 3"):
-        image_folder(tmp_path, channels=4)  # type: ignore[arg-type]
-
-
-# --- glyphs ------------------------------------------------------------------------------------
-
-
-typefaces = data_dir() / "glyphs" / "typefaces.csv"
-
-
-def test_glyphs_are_letters_by_typeface_and_split_by_family() -> None:
-    train, test = data.glyphs("train"), data.glyphs("test", size=64)
-    assert train.images.shape[1:] == (1, 32, 32)
-    assert test.images.shape[1:] == (1, 64, 64)
-    assert train.class_names == tuple("ABCDEFGHIJ")
-    rows = list(csv.DictReader(typefaces.read_text().splitlines()))
-    families = [{rows[i]["family"] for i in part.typeface.tolist()} for part in (train, test)]
-    assert not families[0] & families[1]
-    assert len(families[0] | families[1]) == 37
-    assert len(train) + len(test) == 10 * len(rows)
-    # Letter after letter, the typefaces in one order.
-    grid = train.typeface.view(10, -1)
-    assert torch.equal(grid, grid[:1].expand(10, -1))
-    assert torch.equal(train.labels.view(10, -1)[:, 0], torch.arange(10))
-
-
-def test_glyphs_carry_their_factors() -> None:
-    two = data.glyphs("test", letters="HI", size=64)
-    rows = list(csv.DictReader(typefaces.read_text().splitlines()))
-    for i in (0, len(two) - 1):
-        row = rows[int(two.typeface[i])]
-        assert float(two.factor("slant")[i]) == pytest.approx(float(row["slant"]))
-        assert float(two.factor("stem")[i]) == pytest.approx(float(row["stem"]), abs=1e-4)
-    # The factors say what the pictures show: ink grows with the stem, H upright is symmetric.
-    ink = two.images[two.labels == 0].float().mean((1, 2, 3))
-    stem = two.factor("stem")[two.labels == 0]
-    assert float(torch.corrcoef(torch.stack([ink, stem]))[0, 1]) > 0.7
-    upright = two.subset(torch.nonzero((two.factor("slant") == 0) & (two.labels == 0)).flatten())
-    assert isinstance(upright, data.Glyphs)
-    assert len(upright.factors) == len(upright) == len(upright.typeface)
-    difference = (upright.images.float() - upright.images.flip(3).float()).abs().mean((1, 2, 3))
-    slanted = two.subset(torch.nonzero((two.factor("slant") > 8) & (two.labels == 0)).flatten())
-    other = (slanted.images.float() - slanted.images.flip(3).float()).abs().mean((1, 2, 3))
-    assert float(difference.median()) < 0.6 * float(other.median())
-    with pytest.raises(ValueError, match="no factor 'colour'"):
-        two.factor("colour")
-
-
-def test_smaller_glyphs_are_averages() -> None:
-    large, small = (data.glyphs("test", letters="Q", size=s) for s in (64, 16))
-    mean = large.images.float().view(-1, 1, 16, 4, 16, 4).mean((3, 5))
-    assert torch.allclose(small.images.float(), mean, atol=0.51)
-    assert int(large.images.max()) == 255
-    assert int(large.images.min()) == 0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"split": "valid"}, "split must be"),
-        ({"letters": "AA"}, "letters must be different"),
-        ({"letters": "a"}, "letters must be different"),
-        ({"letters": ""}, "letters must be different"),
-        ({"size": 48}, "size must be"),
-    ],
-)
-def test_glyphs_refuse(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        data.glyphs(**arguments)
-
-
-def test_damaged_glyphs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "glyphs"
-    shutil.copytree(data_dir() / "glyphs", folder)
-    monkeypatch.setattr(data, "data_dir", lambda: tmp_path)
-    (folder / "typefaces.csv").write_text("family\n")
-    with pytest.raises(ValueError, match=r"typefaces\.csv is damaged or was changed"):
-        data.glyphs()
-    (folder / "typefaces.csv").unlink()
-    with pytest.raises(FileNotFoundError, match="git checkout data/glyphs"):
-        data.glyphs()
+        from_torchvision([(image, 0)], channels=2)  # type: ignore[arg-type]

@@ -7,10 +7,17 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from checks import class_loss_is_cross_entropy
+from checks import log_softmax
 from torch import Tensor
 
-from acgan_lib.losses import class_loss, d_source_fake, d_source_real, g_source
+from acgan_lib.experiments.ch08_museum.exhibits import check_class_loss
+from acgan_lib.losses import (
+    class_loss,
+    d_source_fake,
+    d_source_real,
+    g_source,
+    known_class_loss,
+)
 
 LOGITS = torch.cat([torch.linspace(-30, 30, 121), torch.tensor([-1e4, 1e4])])
 
@@ -58,7 +65,22 @@ def test_saturating_gradient_vanishes_exactly_where_the_other_is_largest() -> No
 
 
 def test_class_loss_is_cross_entropy_on_logits() -> None:
-    class_loss_is_cross_entropy(class_loss)
+    """Value and gradient against the formula in float64, then the museum's check, and its ends."""
+    generator = torch.Generator().manual_seed(0)
+    logits = (3 * torch.randn(64, 10, generator=generator)).requires_grad_()
+    labels = torch.randint(0, 10, (64,), generator=generator)
+    loss = class_loss(logits, labels)
+    loss.backward()
+    onehot = torch.eye(10, dtype=torch.float64)[labels]
+    expected = -(log_softmax(logits.detach()) * onehot).sum(1).mean()
+    torch.testing.assert_close(loss.detach().double(), expected, rtol=1e-5, atol=1e-6)
+    # d/dlogits of -log softmax is softmax - onehot: largest where D is confidently wrong.
+    gradient = (log_softmax(logits.detach()).exp() - onehot) / 64
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad.double(), gradient, rtol=1e-4, atol=1e-7)
+    check_class_loss(class_loss)
+    assert float(class_loss(1e4 * torch.eye(10), torch.arange(10))) == 0.0
+    assert 9e3 < float(class_loss(-1e4 * torch.eye(10), torch.arange(10))) < math.inf
 
 
 def test_losses_of_bfloat16_logits_are_float32() -> None:
@@ -81,15 +103,35 @@ def test_source_losses_name_an_argument_of_the_wrong_shape(loss, name: str) -> N
         loss(torch.zeros(4, 1))
 
 
+@pytest.mark.parametrize("loss", [class_loss, known_class_loss])
 @pytest.mark.parametrize(
-    ("logits", "labels", "error", "words"),
+    ("logits", "labels", "words"),
     [
-        ((4,), torch.zeros(4).long(), ValueError, r"class_logits must be \(n, K\)"),
-        ((4, 3), torch.zeros(5).long(), ValueError, r"labels \(n,\), got \(4, 3\) and \(5,\)"),
-        ((4, 3), torch.zeros(4, 3), ValueError, r"\(4, 3\) and \(4, 3\)"),
-        ((4, 3), torch.zeros(4), TypeError, "labels must be int64, got torch.float32"),
+        ((4,), torch.zeros(4).long(), r"class_logits must be \(n, K\), got \(4,\)"),
+        ((4, 3), torch.zeros(5).long(), r"labels must hold one label .* 4 rows, got \(5,\)"),
+        ((4, 3), torch.zeros(4, 3), r"4 rows, got \(4, 3\): use labels\.argmax\(1\)"),
+        ((4, 3), F.one_hot(torch.arange(4) % 3, 3), r"\(4, 3\): use labels\.argmax\(1\)"),
+        ((4, 3), torch.zeros(4), r"labels must hold whole numbers, got torch\.float32"),
+        ((4, 3), torch.tensor([0, 1, 2, 3]), r"labels must be in \[-?\d, 3\), got 0 to 3"),
+        ((4, 3), torch.tensor([0, 1, 2, -100]), r"labels must be in .*got -100 to 2"),
+        ((4, 3), torch.full((4,), -100), r"labels must be in .*got -100 to -100"),
     ],
 )
-def test_class_loss_names_an_argument_that_does_not_fit(logits, labels, error, words) -> None:
-    with pytest.raises(error, match=words):
-        class_loss(torch.zeros(logits), labels)
+def test_class_losses_name_labels_that_do_not_fit(loss, logits, labels, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        loss(torch.zeros(logits), labels)
+
+
+def test_only_the_loss_for_hidden_labels_takes_them() -> None:
+    logits, labels = torch.randn(4, 3), torch.tensor([0, -1, 2, -1])
+    with pytest.raises(ValueError, match=r"labels must be in \[0, 3\), got -1 to 2"):
+        class_loss(logits, labels)
+    by_hand = -(log_softmax(logits)[0, 0] + log_softmax(logits)[2, 2]) / 2
+    assert float(known_class_loss(logits, labels)) == pytest.approx(float(by_hand), rel=1e-6)
+    assert float(known_class_loss(logits, torch.full((4,), -1))) == 0.0
+    assert float(known_class_loss(logits, labels.abs())) == float(class_loss(logits, labels.abs()))
+
+
+def test_labels_may_come_as_plain_numbers() -> None:
+    logits = torch.randn(4, 3)
+    assert torch.equal(class_loss(logits, [0, 1, 2, 0]), class_loss(logits, torch.arange(4) % 3))

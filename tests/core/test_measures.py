@@ -5,13 +5,15 @@ Each is compared with its definition written out slowly, a closed form, or anoth
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
-from torch_fidelity import metric_fid, metric_isc, metric_prc
+from torch_fidelity import metric_fid, metric_isc, metric_kid, metric_prc
 
 from acgan_lib import metrics
 from acgan_lib.judge import Judge
@@ -130,6 +132,12 @@ def test_the_formulas_agree_with_torch_fidelity() -> None:
     assert found.recall.value == pytest.approx(theirs["recall"], abs=1e-6)
 
 
+def test_classifier_scores_interval_is_as_wide_as_the_scores_spread() -> None:
+    found = [metrics.classifier_score(2 * points(150, 5, seed=s), resamples=60) for s in range(60)]
+    spread = 2 * 1.96 * np.std([e.value for e in found], ddof=1)
+    assert 0.8 < np.mean([e.high - e.low for e in found]) / spread < 1.25
+
+
 def test_classifier_score_has_its_two_ends() -> None:
     sure = torch.eye(4).repeat(25, 1) * 200
     assert metrics.classifier_score(sure).value == pytest.approx(4)
@@ -148,8 +156,10 @@ def test_frechet_by_class_sees_swapped_classes() -> None:
     assert min(e.low for e in swapped) > 100
     assert all(e.low < e.value < e.high for e in swapped)
     assert metrics.frechet_distance(x, x) == pytest.approx(0, abs=1e-9)
-    with pytest.raises(ValueError, match="labels"):
+    with pytest.raises(ValueError, match=r"y_a must be int64 \(350,\)"):
         metrics.frechet_by_class(x, y[:-1], x, y)
+    with pytest.raises(ValueError, match="class 1 has 150 and 0 images"):
+        metrics.frechet_by_class(x, y, x, torch.zeros_like(y))
 
 
 def test_frechet_distance_of_few_rows_in_many_dimensions_is_the_same_in_their_span() -> None:
@@ -186,6 +196,110 @@ def test_frechet_estimate_refuses_labels_that_do_not_fit() -> None:
         metrics.frechet_estimate(a, a, resamples=1)
 
 
+# --- the kernel distance -----------------------------------------------------------------------
+
+
+def slow_kid(a: Tensor, b: Tensor) -> float:
+    """The unbiased estimate, pair by pair."""
+
+    def k(p: Tensor, q: Tensor) -> float:
+        return (float(p @ q) / len(p) + 1) ** 3
+
+    def within(x: Tensor) -> float:
+        pairs = [k(x[i], x[j]) for i in range(len(x)) for j in range(len(x)) if i != j]
+        return sum(pairs) / len(pairs)
+
+    return within(a) + within(b) - 2 * sum(k(p, q) for p in a for q in b) / (len(a) * len(b))
+
+
+def test_kid_is_its_definition_and_torch_fidelitys(monkeypatch) -> None:
+    a, b = points(17, 5).double(), points(12, 5, seed=1).double() + 0.5
+    assert metrics.kid(a, b).value == pytest.approx(slow_kid(a, b), rel=1e-12)
+    assert metrics.kid(b, a) == pytest.approx(metrics.kid(a, b))
+    assert metrics.kid(a, b).n == 12
+    monkeypatch.setattr(importlib.import_module("acgan_lib.metrics.kid"), "CHUNK", 5)
+    assert metrics.kid(a, b).value == pytest.approx(slow_kid(a, b), rel=1e-12)
+    a, b = a[:12].float(), b.float()  # torch-fidelity takes sets of one size
+    theirs = metric_kid.kid_features_to_metric(
+        a.double(), b.double(), kid_subsets=1, kid_subset_size=12, verbose=False
+    )
+    assert metrics.kid(a, b).value == pytest.approx(
+        theirs["kernel_inception_distance_mean"], rel=1e-12
+    )
+
+
+def jackknife(a: Tensor, b: Tensor) -> float:
+    """The standard error of `kid`, each row left out in turn."""
+    total = 0.0
+    for x, of in ((a, lambda part: slow_kid(part, b)), (b, lambda part: slow_kid(a, part))):
+        n = len(x)
+        left_out = [of(torch.cat([x[:i], x[i + 1 :]])) for i in range(n)]
+        total += float(np.var(left_out)) * (n - 1)
+    return float(total**0.5)
+
+
+def test_kids_interval_is_the_jackknifes() -> None:
+    a, b = points(16, 3).double(), points(14, 3, seed=1).double() + 1
+    e = metrics.kid(a, b)
+    assert (e.high - e.low) / (2 * 1.96) == pytest.approx(jackknife(a, b), rel=0.1)
+    assert (e.high + e.low) / 2 == pytest.approx(e.value)
+
+
+@pytest.mark.parametrize(("shift", "narrowest", "widest"), [(0.0, 1.1, 1.7), (1.0, 0.85, 1.3)])
+def test_kid_is_unbiased_and_its_interval_keeps_its_coverage(
+    shift: float, narrowest: float, widest: float
+) -> None:
+    """Two normal distributions: E (a.b / F + 1)^3 has a closed form in their means."""
+    dims = 4
+
+    def expected(m: Tensor, m2: Tensor) -> float:
+        # a.b is a sum of products of independent normals; its moments, with c = m.m2:
+        c, spread = float(m @ m2), float(m @ m + m2 @ m2) + dims
+        third = c**3 + 3 * c * spread + 6 * c
+        return third / dims**3 + 3 * (c**2 + spread) / dims**2 + 3 * c / dims + 1
+
+    zero, moved = torch.zeros(dims), torch.full((dims,), shift)
+    truth = expected(zero, zero) + expected(moved, moved) - 2 * expected(zero, moved)
+    a, b = points(400 * 90, dims).split(90), (points(400 * 70, dims, seed=1) + shift).split(70)
+    found = [metrics.kid(*pair) for pair in zip(a, b, strict=True)]
+    values = np.array([e.value for e in found])
+    error = values.std(ddof=1) / len(values) ** 0.5
+    assert abs(values.mean() - truth) < 3 * error
+    assert np.mean([e.low <= truth <= e.high for e in found]) > 0.9
+    assert narrowest < np.mean([e.high - e.low for e in found]) / (3.92 * values.std()) < widest
+
+
+def test_kid_allows_for_classes_whose_numbers_were_fixed() -> None:
+    """Six images of each of four classes: two rows share a class less often than by chance."""
+    centres, y = 2 * points(4, 6), torch.arange(24) % 4
+    found, plain = [], []
+    for noise in points(150 * 48, 6, seed=1).split(48):
+        a, b = centres[y] + noise[:24], centres[y] + noise[24:]
+        found.append(metrics.kid(a, b, y_a=y, y_b=y))
+        plain.append(metrics.kid(a, b))
+    values = np.array([e.value for e in found])
+    error = values.std(ddof=1) / len(values) ** 0.5
+    assert abs(values.mean()) < 3 * error, "the two sets are drawn alike"
+    assert np.mean([e.value for e in plain]) < -20 * error
+    assert np.mean([e.low <= 0 <= e.high for e in found]) > 0.93
+    widths = [np.mean([e.high - e.low for e in es]) for es in (found, plain)]
+    assert 1.5 * widths[0] < widths[1]
+
+
+def test_kid_refuses() -> None:
+    a = points(9, 4)
+    with pytest.raises(ValueError, match="dimension: 4 and 3"):
+        metrics.kid(a, points(9, 3))
+    with pytest.raises(ValueError, match="features_b must be float"):
+        metrics.kid(a, a[:1])
+    with pytest.raises(ValueError, match="features_a holds 4 values that are not finite"):
+        metrics.kid(torch.cat([a, torch.full((1, 4), torch.inf)]), a)
+    with pytest.raises(ValueError, match=r"y_b must be int64 \(9,\)"):
+        metrics.kid(a, a, y_b=torch.zeros(3).long())
+    with pytest.raises(ValueError, match="y_a: class 5 has 1 image"):
+        metrics.kid(a, a, y_a=torch.tensor([0] * 8 + [5]))
+
+
 def test_bars_show_where_it_takes_long(capfd: pytest.CaptureFixture[str]) -> None:
     a, b = points(30), points(40, seed=1)
     judge = Judge(num_classes=2)
@@ -193,6 +307,7 @@ def test_bars_show_where_it_takes_long(capfd: pytest.CaptureFixture[str]) -> Non
         "neighbours": lambda **kw: metrics.nearest_neighbours(a, b, **kw),
         "manifold": lambda **kw: metrics.manifold(a, b, **kw),
         "bootstrap": lambda **kw: metrics.frechet_estimate(a, b, resamples=2, **kw),
+        "second set": lambda **kw: metrics.kid(a, b, **kw),
         "judge": lambda **kw: metrics.cas(
             torch.zeros(8, 1, 32, 32), torch.arange(8) % 2,
             torch.zeros(2, 1, 32, 32), torch.arange(2), seed=0, epochs=1, **kw,
@@ -222,6 +337,18 @@ def test_swap_consistency_is_the_analysis_of_variance() -> None:
     assert found.by_class.value == pytest.approx(float(by_column / everything))
     assert found.kept.value == pytest.approx(float(by_row / (everything - by_column)))
     assert found.kept.n == 6
+
+
+def test_swap_consistencys_interval_is_over_rows() -> None:
+    """Fresh grids give the spread that the interval must have; columns are fixed classes."""
+    found = []
+    for s in range(60):
+        values = points(80, 1, seed=2 * s) + points(80, 4, seed=2 * s + 1) + torch.arange(4.0)
+        found.append(metrics.swap_consistency(values, resamples=60))
+    for which in ("kept", "by_class"):
+        each = [getattr(shares, which) for shares in found]
+        spread = 2 * 1.96 * np.std([e.value for e in each], ddof=1)
+        assert 0.75 < np.mean([e.high - e.low for e in each]) / spread < 1.3
 
 
 def test_swap_consistency_knows_both_ends() -> None:

@@ -8,14 +8,17 @@ import math
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.stats
 import torch
+from checks import batch_norms_keep_torchs_defaults
 from torch import Tensor, nn
 
+from acgan_lib import judge as judge_module
 from acgan_lib import metrics
 from acgan_lib.data import LabelledImages
-from acgan_lib.judge import Judge, random_shift, train_judge
+from acgan_lib.judge import Judge, default_steps, fit_supervised, random_shift, train_judge
 from acgan_lib.metrics import Estimate, ssim
-from acgan_lib.runtime import evaluating
+from acgan_lib.runtime import evaluating, supports_bf16
 
 
 def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -44,6 +47,23 @@ def test_wilson_interval_matches_published_values() -> None:
         assert e.high == pytest.approx(high, abs=5e-5)
 
 
+def test_wilson_interval_is_its_formula_and_keeps_its_coverage() -> None:
+    z = 1.959963984540054  # the standard normal's 0.975 quantile
+    for successes, n in [(0, 1), (1, 1), (3, 7), (9_500, 10_000), (1, 10**7)]:
+        p = successes / n
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        e = metrics.proportion(successes, n)
+        assert e.low == pytest.approx(max(centre - half, 0), abs=1e-12)
+        assert e.high == pytest.approx(min(centre + half, 1), abs=1e-12)
+        assert 0 <= e.low <= e.value <= e.high <= 1
+    intervals = [metrics.proportion(k, 60) for k in range(61)]
+    for p in (0.02, 0.1, 0.5, 0.97):  # exactly, by the binomial distribution
+        chance = scipy.stats.binom.pmf(range(61), 60, p)
+        held = sum(c for c, e in zip(chance, intervals, strict=True) if e.low <= p <= e.high)
+        assert 0.93 < held < 0.98
+
+
 @pytest.mark.parametrize(("successes", "n"), [(0, 0), (3, 2), (-1, 5)])
 def test_proportion_refuses_impossible_counts(successes: int, n: int) -> None:
     with pytest.raises(ValueError, match="successes"):
@@ -65,12 +85,28 @@ def test_bootstrap_interval_is_about_the_normal_one_and_repeats() -> None:
     assert metrics.bootstrap_mean(values) == e
 
 
+def test_bootstrap_interval_keeps_its_coverage() -> None:
+    samples = torch.rand(200, 60, generator=torch.Generator().manual_seed(0)) ** 2
+    found = [metrics.bootstrap_mean(v, resamples=200) for v in samples]
+    assert 180 <= sum(e.low <= 1 / 3 <= e.high for e in found) <= 198
+
+
 def test_over_seeds_is_student_t() -> None:
     e = metrics.over_seeds([0.90, 0.92, 0.97])
     mean, half = 0.93, 4.302652729911275 * math.sqrt(0.0013 / 3)  # t(2) = 4.3027, s^2 = 0.0013
     assert e == pytest.approx((mean, mean - half, mean + half, 3))
     with pytest.raises(ValueError, match="at least 2 seeds"):
         metrics.over_seeds([0.9])
+
+
+def test_over_seeds_holds_the_mean_of_trainings_and_not_the_next_one() -> None:
+    rng = np.random.default_rng(0)
+    found = [metrics.over_seeds(rng.normal(5, 2, 3).tolist()) for _ in range(2_000)]
+    assert np.mean([e.low <= 5 <= e.high for e in found]) == pytest.approx(0.95, abs=0.015)
+    new = rng.normal(5, 2, 2_000)
+    held = np.mean([e.low <= v <= e.high for e, v in zip(found, new, strict=True)])
+    assert held == pytest.approx(0.836, abs=0.025)
+    assert metrics.over_seeds([0.5, 0.5, 0.5]) == (0.5, 0.5, 0.5, 3)
 
 
 def test_over_seeds_ends_where_the_scale_does() -> None:
@@ -89,6 +125,14 @@ def test_over_seeds_ends_where_the_scale_does() -> None:
 def test_mean_of_classes_adds_errors_in_quadrature() -> None:
     e = metrics.mean_of_classes([Estimate(0.4, 0.37, 0.44, 5), Estimate(0.6, 0.56, 0.63, 7)])
     assert e == pytest.approx((0.5, 0.475, 0.525, 12))
+    drawn = np.random.default_rng(0).normal(0, [1, 2, 3], (2_000, 3))  # around 0, known deviations
+    found = [
+        metrics.mean_of_classes(
+            [Estimate(v, v - 2 * s, v + 2 * s, 1) for v, s in zip(row, (1, 2, 3), strict=True)]
+        )
+        for row in drawn.tolist()
+    ]
+    assert np.mean([e.low <= 0 <= e.high for e in found]) == pytest.approx(0.954, abs=0.015)
 
 
 # --- MS-SSIM -----------------------------------------------------------------------------------
@@ -263,6 +307,13 @@ def test_judge_accuracy_refuses_labels_that_do_not_fit() -> None:
         metrics.judge_accuracy(Table(2), x, torch.tensor([0, 1, 2]))
     with pytest.raises(ValueError, match="empty"):
         metrics.judge_accuracy(Table(2), x[:0], torch.tensor([], dtype=torch.int64))
+    with pytest.raises(ValueError, match="class 1 has no image, but y goes up to class 2"):
+        metrics.judge_accuracy_by_class(Table(3), x, torch.tensor([0, 2, 2]))
+    for y in (torch.tensor([0.0, 1.0, 2.0]), torch.eye(3).long(), [0, 1, 2]):
+        with pytest.raises(ValueError, match=r"y must be int64 \(3,\)"):
+            metrics.judge_accuracy(Table(3), x, y)
+    with pytest.raises(ValueError, match="classes from 0, but holds -1"):
+        metrics.judge_accuracy(Table(3), x, torch.tensor([0, 1, -1]))
 
 
 class ToyG(nn.Module):
@@ -296,6 +347,15 @@ def test_sample_is_balanced_seeded_and_free_of_the_batch_size() -> None:
     z = torch.randn(33, 5, generator=torch.Generator().manual_seed(4))
     with torch.no_grad():
         torch.testing.assert_close(x, G.eval()(z, y))  # all of it, in order, nothing ranked
+
+
+def test_sample_draws_as_many_of_each_class_as_asked() -> None:
+    x, y = metrics.sample(ToyG(), [4, 1, 3], seed=0)
+    assert y.tolist() == [0, 0, 0, 0, 1, 2, 2, 2]
+    assert len(x) == 8
+    for wrong in (0, [1, 0, 2], [1, 1], [[1, 1, 1]]):
+        with pytest.raises(ValueError, match="n_per_class must be at least 1, one number or 3"):
+            metrics.sample(ToyG(), wrong, seed=0)
 
 
 def test_sample_of_an_unconditional_generator_is_one_class() -> None:
@@ -389,7 +449,7 @@ def test_frechet_judge_distance_interval_holds_the_value_expected_at_this_n(
     estimates = []
     for seed in range(40):
         a, b = torch.randn(2, 150, 1, 4, 4, generator=torch.Generator().manual_seed(seed))
-        b += offset
+        a, b = a / 8, (b + offset) / 8  # within [-1, 1]
         e = metrics.frechet_judge_distance(Pixels(), a, b[:140], resamples=20, seed=seed)
         assert e.n == 140
         assert e.value == metrics.frechet_distance(a.flatten(1), b[:140].flatten(1))
@@ -407,7 +467,7 @@ def test_frechet_judge_distance_resamples_within_classes_when_told_to() -> None:
     values, widths, naive = [], [], []
     for seed in range(20):
         a, b = torch.randn(2, 150, 1, 4, 4, generator=torch.Generator().manual_seed(seed))
-        a, b = a + 4 * y.view(-1, 1, 1, 1), b + 1 + 4 * y.view(-1, 1, 1, 1)
+        a, b = a / 20 + y.view(-1, 1, 1, 1) / 5, (b + 1) / 20 + y.view(-1, 1, 1, 1) / 5
         e = metrics.frechet_judge_distance(Pixels(), a, b, y_a=y, y_b=y, resamples=20)
         plain = metrics.frechet_judge_distance(Pixels(), a, b, resamples=20)
         assert e.value == plain.value
@@ -434,8 +494,9 @@ def bars(n: int, seed: int, classes: int = 3) -> LabelledImages:
 
 
 def test_judge_shapes_and_size() -> None:
+    batch_norms_keep_torchs_defaults(Judge())
     judge = Judge(num_classes=7, channels=3).eval()
-    for side in (32, 64):
+    for side in (16, 28, 32, 37, 64, 128):
         x = noise(2, 3, side, side)
         assert judge(x).shape == (2, 7)
         assert judge.features(x).shape == (2, 128)
@@ -464,8 +525,75 @@ def test_train_judge_refuses() -> None:
     data = bars(96, seed=0)
     with pytest.raises(ValueError, match="steps"):
         train_judge(data, steps=0)
-    with pytest.raises(ValueError, match=r"\[32, 0, 32\]"):
+    with pytest.raises(ValueError, match=r"class 1 has no image to train on.*\[32, 0, 32\]"):
         train_judge(data.subset(torch.nonzero(data.labels != 1).flatten()), steps=1)
+    small = LabelledImages(data.images[..., :12, :12], data.labels, data.class_names, "small")
+    with pytest.raises(ValueError, match="at least 16 pixels, not 12"):
+        train_judge(small)
+
+
+def test_the_judge_trains_on_any_set_and_chooses_its_steps(monkeypatch) -> None:
+    assert [default_steps(n) for n in (1, 3_840, 10_000, 10**6)] == [300, 300, 781, 3_000]
+    asked: list[int] = []
+    monkeypatch.setattr(judge_module, "default_steps", lambda n: asked.append(n) or 2)
+    for side, channels, classes, n in [(16, 3, 2, 4), (37, 1, 1, 3), (128, 3, 5, 5)]:
+        images = torch.randint(0, 256, (n, channels, side, side), dtype=torch.uint8)
+        names = tuple(map(str, range(classes)))
+        data = LabelledImages(images, torch.arange(n) % classes, names, "noise")
+        judge = train_judge(data)
+        x = data.normalised().to(next(judge.parameters()).device)
+        assert judge(x).shape == (n, classes)
+        assert asked.pop() == n
+
+
+@pytest.mark.parametrize("steps", [3, 5, 9])
+def test_train_judge_is_this_loop(steps: int) -> None:
+    """The library's supervised loop, written out; 5 steps made the schedule divide by 0."""
+    data = bars(140, seed=0)
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        judge = Judge(3).to(memory_format=torch.channels_last)
+        optimiser = torch.optim.AdamW(judge.parameters(), 2e-3, weight_decay=0.02, fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, 2e-3, max(steps, 6), pct_start=0.2, cycle_momentum=False
+        )
+        shifts = torch.Generator().manual_seed(4)
+        for step in range(steps):
+            x, y = data.batch(step, 128, seed=4)
+            x = random_shift(x, shifts).contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16, enabled=supports_bf16("cpu")):
+                logits = judge(x)
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(logits.float(), y).backward()
+            optimiser.step()
+            schedule.step()
+    found = train_judge(data, steps=steps, seed=4, device="cpu").state_dict()
+    for name, value in judge.state_dict().items():
+        assert torch.equal(found[name], value), name
+
+
+def test_the_supervised_loop_fits_what_it_is_given() -> None:
+    """A line through points by plain gradient descent: the answer is known."""
+    x = torch.linspace(-1, 1, 9).view(9, 1, 1, 1)
+    seen: list[int] = []
+
+    def batch(step: int) -> tuple[Tensor, Tensor]:
+        seen.append(step)
+        return x, (2 * x + 1).flatten()
+
+    def descent(network: nn.Module, steps: int) -> judge_module.Recipe:
+        optimiser = torch.optim.SGD(network.parameters(), 1.0)
+        return optimiser, torch.optim.lr_scheduler.ConstantLR(optimiser, 1.0)
+
+    line = fit_supervised(
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(1, 1)),
+        batch,
+        lambda read, wanted: (read.flatten().float() - wanted).square().mean() / 2,
+        steps=60, seed=0, recipe=descent,
+    )  # fmt: skip
+    assert seen == list(range(60))
+    assert [float(p.detach()) for p in line.parameters()] == pytest.approx([2, 1], abs=0.02)
+    assert not line.training
 
 
 def test_random_shift_moves_each_image_whole_and_repeats_the_edge() -> None:
@@ -501,12 +629,42 @@ def test_cas_refuses() -> None:
     x, y = data.normalised(), data.labels
     with pytest.raises(ValueError, match="epochs"):
         metrics.cas(x, y, x, y, seed=0, epochs=0)
-    with pytest.raises(ValueError, match="no test image"):
+    with pytest.raises(ValueError, match="x_test is empty"):
         metrics.cas(x, y, x[:0], y[:0], seed=0, epochs=1)
     with pytest.raises(ValueError, match=r"\[-1, 1\]"):
         metrics.cas(x * 2, y, x, y, seed=0, epochs=1)
-    with pytest.raises(ValueError, match="each class needs images"):
+    with pytest.raises(ValueError, match="class 2 has no image to train on"):
         metrics.cas(x, y.clamp_max(1), x, y, seed=0, epochs=1)
+    with pytest.raises(ValueError, match="y_test must be int64"):
+        metrics.cas(x, y, x, y.float())
+    with pytest.raises(ValueError, match=r"one shape, not \(1, 32, 32\) and \(1, 16, 16\)"):
+        metrics.cas(x, y, x[:, :, ::2, ::2], y)
+
+
+def test_cas_learns_from_the_generated_images_and_is_tested_on_the_real_ones(monkeypatch) -> None:
+    generated, real = bars(12, seed=0), bars(9, seed=1)
+    asked: dict[str, object] = {}
+
+    class Remembers(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            asked["tested"] = x
+            return one_hot(real.labels, 3)  # right for the real images alone
+
+    def train(data: LabelledImages, **how: object) -> nn.Module:
+        asked.update(how, trained=data)
+        return Remembers()
+
+    one_hot = nn.functional.one_hot
+    monkeypatch.setattr(importlib.import_module("acgan_lib.metrics.cas"), "train_judge", train)
+    x, y = generated.normalised(), generated.labels
+    found = metrics.cas(x, y, real.normalised(), real.labels, seed=7, epochs=3)
+    assert torch.equal(asked["trained"].images, generated.images)
+    assert torch.equal(asked["trained"].labels, generated.labels)
+    assert torch.equal(asked["tested"], real.normalised())
+    assert (asked["seed"], asked["steps"]) == (7, 3)  # a batch holds all twelve
+    assert found == metrics.proportion(9, 9)
+    metrics.cas(x, y, real.normalised(), real.labels)
+    assert asked["steps"] is None  # train_judge's own
 
 
 def test_generated_images_take_256_grey_levels_and_come_back() -> None:

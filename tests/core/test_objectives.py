@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,7 @@ from checks import StubD, log_softmax, real_and_fake_are_apart
 from torch import Tensor
 
 from acgan_lib.nets import Discriminator, Generator
-from acgan_lib.objectives import Batch, Objective, acgan, cgan, gan
+from acgan_lib.objectives import Batch, Needs, Objective, acgan, cgan, gan, infogan, semi
 
 LABELS = torch.tensor([0, 1, 2, 1])
 
@@ -183,3 +185,84 @@ def test_label_without_a_d_that_takes_one_changes_nothing() -> None:
     D, x = Discriminator(width=4).eval(), torch.rand(4, 1, 32, 32)
     assert torch.equal(D(x).source_logit, D(x, LABELS).source_logit)
     assert F.softplus(D(x).source_logit).isfinite().all()
+
+
+# --- what an objective states -------------------------------------------------------------------
+
+ALL = [gan, cgan, acgan, semi, infogan]
+
+
+@pytest.mark.parametrize(
+    ("objective", "heads", "g_labels", "real_labels"),
+    [
+        (gan(), (0, 0, 0), False, False),
+        (cgan(), (5, 0, 0), True, True),
+        (acgan(), (0, 5, 0), True, True),
+        (acgan(class_loss_on="real"), (0, 5, 0), True, True),
+        (acgan(class_loss_on="n+1"), (0, 6, 0), True, True),
+        (semi(), (0, 5, 0), True, False),
+        (semi(class_loss_on="n+1"), (0, 6, 0), True, False),
+        (infogan(), (0, 5, 2), True, False),
+        (infogan(codes=7), (0, 5, 7), True, False),
+    ],
+    ids=lambda o: getattr(o, "name", ""),
+)
+def test_each_objective_states_what_it_needs(objective, heads, g_labels, real_labels) -> None:
+    names = ("label_input", "class_head", "code_head")
+    assert objective.needs.heads(5) == dict(zip(names, heads, strict=True))
+    assert objective.needs.g_labels is g_labels
+    assert objective.needs.real_labels is real_labels
+    assert objective.needs.rows == 1
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_name_and_settings_hold_every_switch(make) -> None:
+    """So that a run never goes on with another one; each switch is set to a value of its own."""
+    usual = make()
+    for name, parameter in inspect.signature(make).parameters.items():
+        other = {bool: True, int: 9, float: 0.25, str: "real"}[type(parameter.default)]
+        changed = make(**{name: other})
+        assert (changed.name, changed.settings) != (usual.name, usual.settings), name
+        again = make(**{name: other})
+        assert (again.name, again.settings) == (changed.name, changed.settings)
+
+
+def test_an_objective_of_ones_own_needs_nothing_and_has_no_settings() -> None:
+    mine = Objective("mine", gan().d_loss, gan().g_loss)
+    assert (mine.needs, dict(mine.settings)) == (Needs(), {})
+    with pytest.raises(TypeError):
+        mine.settings["shared"] = 1  # by every objective that names none
+
+
+@pytest.mark.parametrize("variant", ["real+fake", "real", "n+1"])
+def test_semi_with_every_label_is_acgan(variant) -> None:
+    classes = 4 if variant == "n+1" else 3
+    real, fake = Batch(rows(classes, 1), LABELS), Batch(rows(classes, 2), LABELS.flip(0))
+    a, b = acgan(class_loss_on=variant), semi(class_loss_on=variant)
+    for x, y in (
+        (a.d_loss(StubD(), real, fake), b.d_loss(StubD(), real, fake)),
+        (a.g_loss(StubD(), fake), b.g_loss(StubD(), fake)),
+    ):
+        assert {k: float(v) for k, v in x.items()} == pytest.approx(
+            {k: float(v) for k, v in y.items()}, rel=1e-6
+        )
+
+
+def test_semi_teaches_d_the_class_of_labelled_real_images_alone() -> None:
+    real, fake = rows(3, seed=1), rows(3, seed=2)
+    labels = torch.tensor([0, -1, 2, -1])
+    terms = semi().d_loss(StubD(), Batch(real, labels), Batch(fake, LABELS))
+    by_hand = -float(mean_log_p(real[[0, 2], 1:], labels[[0, 2]]))
+    assert float(terms["d_class_real"]) == pytest.approx(by_hand, rel=1e-6)
+    whole = -float(mean_log_p(fake[:, 1:], LABELS))
+    assert float(terms["d_class_fake"]) == pytest.approx(whole, rel=1e-6)
+    everyone = -float(real[:, 0].sigmoid().log().mean())
+    assert float(terms["d_source_real"]) == pytest.approx(everyone, rel=1e-6)
+
+
+def test_semi_in_the_n_plus_1_form_names_fakes_by_the_last_class() -> None:
+    real, fake = rows(4, seed=1), rows(4, seed=2)
+    labels = torch.tensor([0, -1, 2, -1])
+    terms = semi(class_loss_on="n+1").d_loss(StubD(), Batch(real, labels), Batch(fake, LABELS))
+    by_hand = -float(mean_log_p(fake[:, 1:], torch.full((4,), 3)))
+    assert float(terms["d_class_fake"]) == pytest.approx(by_hand, rel=1e-6)

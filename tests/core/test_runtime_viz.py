@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import matplotlib
@@ -58,10 +60,67 @@ def test_budget_refuses_other_words(monkeypatch, value: str) -> None:
         runtime.budget(smoke=1, full=2)
 
 
-def test_device_is_cuda_exactly_when_there_is_one(monkeypatch) -> None:
-    for there, kind in ((True, "cuda"), (False, "cpu")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda t=there: t)
-        assert runtime.pick_device() == torch.device(kind)
+@pytest.mark.parametrize(
+    ("cuda", "mps", "kind"),
+    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_device_is_cuda_then_apples_then_the_cpu(monkeypatch, cuda, mps, kind: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert runtime.pick_device() == torch.device(kind)
+    assert "PYTORCH_ENABLE_MPS_FALLBACK=1" in str(runtime.pick_device.__doc__)
+
+
+def test_apples_gpu_trains_in_float32_whatever_its_cpu_can(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    assert runtime.supports_bf16("mps") is False
+    assert runtime.describe("mps").endswith("Apple GPU · float32")
+
+
+def test_inside_seeded_a_seed_decides_and_outside_the_caller() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    first = torch.rand(1)
+    with runtime.seeded(5):
+        inside = torch.rand(2)
+        with runtime.seeded(6):
+            other = torch.rand(2)
+        after = torch.rand(2)
+    assert torch.equal(torch.cat([first, torch.rand(2)]), expected)
+    torch.manual_seed(5)
+    assert torch.equal(torch.rand(4), torch.cat([inside, after]))
+    torch.manual_seed(6)
+    assert torch.equal(torch.rand(2), other)
+
+
+def test_an_error_inside_seeded_gives_the_state_back() -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+
+    def fail() -> None:
+        with runtime.seeded(5):
+            torch.rand(2)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_threads_are_inside_seeded_one_at_a_time() -> None:
+    def draw(seed: int) -> list[float]:
+        drawn = []
+        for step in range(20):
+            with runtime.seeded(100 * seed + step):
+                drawn.append(float(torch.rand(())))
+                time.sleep(0.0005)  # lets the others come, if they can
+                drawn.append(float(torch.rand(())))
+        return drawn
+
+    alone = [draw(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(draw, range(4))) == alone
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The training loop: its arithmetic by hand, resuming bit for bit, and what it does when it fails.
+"""The training loop: its arithmetic by hand, what it leaves alone, and what it does when it fails.
 
 The runs are tiny: networks of width 4, 40 images, a handful of steps.
 """
@@ -6,11 +6,8 @@ The runs are tiny: networks of width 4, 40 images, a handful of steps.
 from __future__ import annotations
 
 import copy
-import csv
-import os
-import subprocess
-import sys
-import textwrap
+import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +15,22 @@ import pytest
 import torch
 from checks import (
     d_step_leaves_g_alone,
-    labels_are_uniform,
     training_draws_in_eval_mode,
     two_classes,
 )
 from PIL import Image
+from tiny_runs import Stop, assert_same, config, networks, tiny_run, weights
 from torch import Tensor, nn
 
-from acgan_lib import train
-from acgan_lib.data import LabelledImages, image_folder
+from acgan_lib import runtime, train, zoo
+from acgan_lib.data import LabelledImages, fashion_mini, image_folder
+from acgan_lib.experiments.ch08_museum.exhibits import check_labels
 from acgan_lib.nets import Discriminator, Generator
-from acgan_lib.objectives import Batch, Objective, acgan, cgan, gan
+from acgan_lib.objectives import Batch, Objective, acgan, cgan, gan, infogan
 from acgan_lib.train import (
-    CsvHistory,
+    OneProcess,
     Progress,
     Result,
-    SampleGrid,
-    TensorBoardHistory,
-    TrainConfig,
     TrainingDivergedError,
     draw_latents,
     fit,
@@ -45,64 +40,15 @@ from acgan_lib.train import (
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def config(**changes: Any) -> TrainConfig:
-    settings = {"batch_size": 4, "precision": "fp32", "progress": False, "log_every": 1}
-    return TrainConfig(**{**settings, "checkpoint_every": 2, **changes})
-
-
-def networks(seed: int = 0, width: int = 4) -> tuple[Generator, Discriminator]:
-    torch.manual_seed(seed)
-    G = Generator(latent_dim=8, num_classes=2, width=width)
-    return G, Discriminator(width=width, class_head=2)
-
-
-def tiny_run(
-    run_dir: Path | None = None,
-    steps: int = 8,
-    objective: Objective | None = None,
-    callbacks: Any = (),
-    **changes: Any,
-) -> Result:
-    return fit(
-        *networks(), two_classes(), objective or acgan(),
-        steps=steps, config=config(**changes), callbacks=callbacks, run_dir=run_dir,
-    )  # fmt: skip
-
-
-def weights(result: Result) -> dict[str, Tensor]:
-    """Every tensor of a result: parameters, BatchNorm's statistics, spectral norm's vectors."""
-    return {
-        f"{name}.{key}": value
-        for name in ("G", "D", "G_ema")
-        for key, value in getattr(result, name).state_dict().items()
-    }
-
-
-def assert_same(a: Result, b: Result) -> None:
-    left, right = weights(a), weights(b)
-    assert left.keys() == right.keys()
-    different = [k for k in left if not torch.equal(left[k], right[k])]
-    assert not different
-    assert a.history.rows == b.history.rows
-
-
-class Stop(Exception):
-    """Raised by a callback, in a killed run's place."""
-
-
-def stop_at(step: int) -> Any:
-    def callback(progress: Progress) -> None:
-        if progress.step == step:
-            raise Stop
-
-    return callback
-
-
 # --- latents and labels -------------------------------------------------------------------------
 
 
 def test_labels_are_uniform_over_all_classes() -> None:
-    labels_are_uniform(draw_latents)
+    check_labels(draw_latents)
+    G = Generator(latent_dim=2, num_classes=10, width=4)
+    counts = torch.bincount(torch.cat([draw_latents(G, 500, 7, step)[1] for step in range(10)]))
+    chi_square = float(((counts - 500) ** 2 / 500).sum())
+    assert chi_square < 27.9, counts.tolist()  # 9 degrees of freedom: exceeded once in 1,000
 
 
 def test_latents_are_a_pure_function_of_seed_and_step() -> None:
@@ -326,200 +272,6 @@ def test_progress_bar_shows_the_losses(capsys) -> None:
     assert "g_class=" in shown
 
 
-def test_sample_grid_keeps_frames_of_fixed_latents() -> None:
-    z, y = torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 2
-    grid = SampleGrid(z, y, every=2)
-    result = tiny_run(steps=5, callbacks=[grid])
-    assert [step for step, _ in grid.frames] == [2, 4, 5]
-    assert all(f.shape == (6, 1, 32, 32) and f.dtype == torch.uint8 for _, f in grid.frames)
-    with torch.no_grad():
-        last = (result.G_ema(z, y).double() + 1) * 127.5
-    assert (last - grid.frames[-1][1]).abs().max() < 0.51
-    assert not torch.equal(grid.frames[0][1], grid.frames[-1][1])
-
-
-def test_sample_grid_without_labels() -> None:
-    grid = SampleGrid(torch.randn(2, 8), None, every=1)
-    torch.manual_seed(0)
-    G, D = Generator(latent_dim=8, num_classes=0, width=4), Discriminator(width=4)
-    fit(G, D, two_classes(), gan(), steps=1, config=config(), callbacks=[grid])
-    assert len(grid.frames) == 1
-
-
-def read_csv(path: Path) -> list[dict[str, float]]:
-    with path.open(newline="") as file:
-        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
-
-
-def test_csv_history_is_the_history(tmp_path: Path) -> None:
-    path = tmp_path / "history.csv"
-    result = tiny_run(steps=5, callbacks=[CsvHistory(path)], log_every=2)
-    assert read_csv(path) == result.history.rows
-    assert [p.name for p in tmp_path.iterdir()] == ["history.csv"]
-
-
-def test_tensorboard_history_is_readable(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    result = tiny_run(steps=4, callbacks=[TensorBoardHistory(tmp_path)], log_every=2)
-    events = EventAccumulator(str(tmp_path)).Reload()
-    points = events.Scalars("g_class")
-    assert [p.step for p in points] == [2, 4]
-    assert [p.value for p in points] == pytest.approx(result.history.column("g_class"))
-    assert set(events.Tags()["scalars"]) == set(result.history.rows[0]) - {"step"}
-
-
-# --- resuming -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_run_stopped_anywhere_resumes_to_the_same_weights(tmp_path: Path, precision: str) -> None:
-    settings = {"precision": precision, "log_every": 2, "checkpoint_every": 4, "steps": 9}
-    whole = tiny_run(callbacks=[CsvHistory(tmp_path / "whole.csv")], **settings)
-    run, path = tmp_path / "run", tmp_path / "history.csv"
-    for step in (3, 6, 7):  # before the first checkpoint, and twice after it
-        with pytest.raises(Stop):
-            tiny_run(run, callbacks=[CsvHistory(path), stop_at(step)], **settings)
-    resumed = tiny_run(run, callbacks=[CsvHistory(path)], **settings)
-    assert_same(whole, resumed)
-    assert path.read_bytes() == (tmp_path / "whole.csv").read_bytes()
-    # A run that has ended is only loaded.
-    steps: list[int] = []
-    again = tiny_run(run, callbacks=[lambda p: steps.append(p.step)], **settings)
-    assert_same(whole, again)
-    assert steps == []
-
-
-def test_dropout_and_noise_resume_too(tmp_path: Path) -> None:
-    from acgan_lib.experiments.ch17_paper_nets import PaperDiscriminator, PaperGenerator
-
-    def run(run_dir: Path | None, callbacks: Any = ()) -> Result:
-        torch.manual_seed(0)
-        G = PaperGenerator((8, 4), 16, latent_dim=8, num_classes=2, channels=1)
-        D = PaperDiscriminator(16, class_head=2, channels=1, noise=0.1)
-        data = two_classes()
-        data = LabelledImages(data.images[:, :, ::2, ::2], data.labels, data.class_names, "small")
-        return fit(
-            G, D, data, acgan(),
-            steps=4, config=config(), callbacks=callbacks, run_dir=run_dir,
-        )  # fmt: skip
-
-    whole = run(None)
-    with pytest.raises(Stop):
-        run(tmp_path, [stop_at(3)])
-    assert_same(whole, run(tmp_path))
-
-
-SERVER = """
-    import os, random, signal, sys, time
-    from pathlib import Path
-    import torch
-    import torch._dynamo  # the optimiser would import it in every child, for seconds
-    import test_train as t
-
-    torch.set_num_threads(1)
-    run = Path(sys.argv[1])
-    steps = 14
-    kill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-
-    def half_written(saved, file):  # half of the checkpoint's bytes are on disk
-        import io
-        whole = io.BytesIO()
-        real_save(saved, whole)
-        file.write(whole.getvalue()[: whole.tell() // 2])
-        file.flush()
-        kill()
-
-    real_save = torch.save
-    def child(how):
-        callbacks = [t.CsvHistory(run / "history.csv")]
-        if how == "half written":
-            torch.save = half_written
-        elif how == "before it is renamed":
-            os.replace = kill
-        elif how == "before the history":
-            callbacks.insert(0, lambda p: kill() if p.step % 3 == 0 else None)
-        elif how == "after the history":
-            callbacks.append(lambda p: kill() if p.step % 4 == 0 else None)
-        elif how == "between D and G":
-            t.train.frozen = kill  # D has moved, G has not
-        t.tiny_run(run, steps, callbacks=callbacks)
-        os._exit(0)
-
-    run.mkdir()
-    moments = ["between D and G", "half written", "before it is renamed", "before the history",
-               "half written", "after the history", "before it is renamed", "between D and G"]
-    moments += [random.Random(i).uniform(0.01, 0.3) for i in range(6)] + ["never"]
-    for how in moments:
-        pid = os.fork()
-        if pid == 0:
-            child(how)
-        if isinstance(how, float):
-            time.sleep(how)
-            os.kill(pid, signal.SIGKILL)
-        status = os.waitpid(pid, 0)[1]
-        print(how, os.waitstatus_to_exitcode(status), flush=True)
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes that it forked")
-def test_a_run_killed_with_sigkill_at_any_moment_resumes_to_the_same_weights(
-    tmp_path: Path,
-) -> None:
-    """One process forks the run again and again and kills it: within a step, within a write."""
-    run = tmp_path / "run"
-    ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(SERVER), str(run)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
-    *killed, last = ended.stdout.splitlines()
-    assert last == "never 0", ended.stdout + ended.stderr
-    assert len(killed) == 14
-    assert all(line.endswith(" -9") for line in killed[:8]), ended.stdout + ended.stderr
-    whole = tiny_run(steps=14, callbacks=[CsvHistory(tmp_path / "whole.csv")])
-    assert_same(whole, tiny_run(run, steps=14))  # ended, so this only loads it
-    assert (run / "history.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"seed": 1}, {"steps": 6}, {"lr_g": 1e-3}, {"lr_d": 1e-3}, {"batch_size": 8},
-        {"ema": 0.5}, {"linear_decay": False}, {"betas": (0.0, 0.9)}, {"precision": "bf16"},
-        {"objective": acgan(class_loss_on="real")}, {"objective": acgan(g_class_weight=0.1)},
-        {"objective": acgan(saturating=True)},
-    ],
-    ids=lambda c: "-".join(c),
-)  # fmt: skip
-def test_another_runs_folder_is_refused_and_left_alone(tmp_path: Path, changes: Any) -> None:
-    path = tmp_path / "last.pt"
-    tiny_run(tmp_path)
-    before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"last.pt holds another run .*give a new run_dir"):
-        tiny_run(tmp_path, **changes)
-    assert path.read_bytes() == before
-
-
-def test_what_does_not_change_a_run_does_not_stop_it_from_going_on(tmp_path: Path) -> None:
-    with pytest.raises(Stop):
-        tiny_run(tmp_path, callbacks=[stop_at(5)])
-    resumed = tiny_run(tmp_path, checkpoint_every=4, objective=acgan())
-    assert_same(resumed, tiny_run())
-
-
-def test_a_checkpoint_is_read_without_running_code(tmp_path: Path) -> None:
-    class Evil:
-        def __reduce__(self) -> Any:
-            return print, ("code ran",)
-
-    torch.save({"identity": Evil()}, tmp_path / "last.pt")
-    with pytest.raises(Exception, match="Weights only load failed"):
-        tiny_run(tmp_path)
-
-
 # --- divergence ---------------------------------------------------------------------------------
 
 
@@ -553,32 +305,21 @@ def test_a_nan_loss_stops_the_run_with_the_last_good_state(
         )  # fmt: skip
     good = (at - 1) // 2 * 2
     assert f"back at step {good}" in str(caught.value)
-    if good:
-        expected = tiny_run(steps=good, **settings)
-        for mine, theirs in ((G, expected.G), (D, expected.D)):
-            for name, value in mine.state_dict().items():
-                assert torch.equal(value, theirs.state_dict()[name]), name
-        saved = torch.load(tmp_path / "last.pt", weights_only=True)
-        assert saved["step"] == good
-        assert all(torch.equal(v, saved["G"][k]) for k, v in G.state_dict().items())
-        assert "last.pt" in str(caught.value)
-    else:
-        assert all(torch.equal(v, networks()[0].state_dict()[k]) for k, v in G.state_dict().items())
-        assert not (tmp_path / "last.pt").exists()
+    expected = tiny_run(steps=good, **settings)
+    for mine, theirs in ((G, expected.G), (D, expected.D)):
+        for name, value in mine.state_dict().items():
+            assert torch.equal(value, theirs.state_dict()[name]), name
+    saved = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert saved["step"] == good
+    assert all(torch.equal(v, saved["G"][k]) for k, v in G.state_dict().items())
+    assert "also in last.pt" in str(caught.value)
     assert all(p.grad is None for p in [*G.parameters(), *D.parameters()])
 
 
 def test_after_a_divergence_the_run_can_go_on_from_the_good_checkpoint(tmp_path: Path) -> None:
-    bad = poisoned(4, "g_class")
     with pytest.raises(TrainingDivergedError):
-        tiny_run(tmp_path, objective=bad)
-    identity = torch.load(tmp_path / "last.pt", weights_only=True)["identity"]
-    assert identity.startswith("acgan[real+fake]")
-    calls_spent = tiny_run(tmp_path / "other")  # an undisturbed run
-    identity = torch.load(tmp_path / "other" / "last.pt", weights_only=True)["identity"]
-    good = torch.load(tmp_path / "last.pt", weights_only=True)
-    torch.save({**good, "identity": identity}, tmp_path / "last.pt")
-    assert_same(tiny_run(tmp_path), calls_spent)
+        tiny_run(tmp_path, objective=poisoned(4, "g_class"))
+    assert_same(tiny_run(tmp_path), tiny_run())  # the cause is gone: on from step 2
 
 
 @pytest.mark.parametrize("where", ["G", "D"])
@@ -663,16 +404,199 @@ def test_it_learns_two_classes_of_plain_colour() -> None:
     assert result.history.rows[-1]["g_class"] < 0.2
 
 
-def test_data_that_do_not_fit_g_are_refused() -> None:
-    D, data = Discriminator(width=4), two_classes()
-    for G, words in [
-        (Generator(num_classes=3, width=4), "G has 3 classes, but data has 2"),
-        (Generator(num_classes=2, channels=3, width=4), "3 x 32 px images, but data has 1 x 32"),
-    ]:
-        with pytest.raises(ValueError, match=words):
-            fit(G, D, data, gan(), steps=1, config=config())
-    with pytest.raises(ValueError, match=r"batch_size must lie in 1\.\.40"):
-        tiny_run(steps=1, batch_size=41)
+# --- what fit leaves alone ----------------------------------------------------------------------
+
+
+class Noisy(Discriminator):
+    """A D with dropout, which draws from torch's global generator."""
+
+    def __init__(self) -> None:
+        super().__init__(width=4, class_head=2)
+        self.trunk.append(nn.Dropout(0.5))
+
+
+def noisy_pair(seed: int = 0) -> tuple[Generator, Discriminator]:
+    torch.manual_seed(seed)
+    return Generator(latent_dim=8, num_classes=2, width=4), Noisy()
+
+
+def test_the_callers_random_state_is_left_alone_and_plays_no_part(tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(4)
+    results = []
+    for seed in (7, 8):
+        pair = noisy_pair()
+        torch.manual_seed(seed)
+        drawn: list[Tensor] = []
+        results.append(
+            tiny_run(
+                tmp_path / str(seed), 3, pair=pair,
+                callbacks=[lambda p, drawn=drawn: drawn.append(torch.rand(1))],
+            )
+        )  # fmt: skip
+        drawn.append(torch.rand(1))
+        assert torch.equal(torch.cat(drawn), expected) is (seed == 7)
+    assert_same(*results)
+
+
+def test_the_checks_before_the_first_step_leave_the_networks_alone() -> None:
+    G, D = noisy_pair()
+    D.trunk[1].eval()  # a part that its owner holds in eval mode
+    before = copy.deepcopy((G.state_dict(), D.state_dict()))
+    modes = [m.training for m in D.modules()]
+    with pytest.raises(ValueError, match="D has label_input=0"):
+        fit(G, D, two_classes(), cgan(), steps=1, config=config())
+    assert [m.training for m in D.modules()] == modes
+    fit(G, D, two_classes(), acgan(), steps=0, config=config())
+    for state, module in zip(before, (G, D), strict=True):
+        assert all(torch.equal(v, state[k]) for k, v in module.state_dict().items())
+
+
+class Drawing(Discriminator):
+    """A D that remembers what dropout would draw in each of its passes in training."""
+
+    def __init__(self) -> None:
+        super().__init__(width=4, class_head=2)
+        self.drawn: list[float] = []
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Any:
+        if self.training:
+            self.drawn.append(float(torch.rand(())))
+        return super().forward(x, y)
+
+
+class Second(OneProcess):
+    """Rank 1 of two, where both would see the whole batch."""
+
+    rank, first = 1, False
+
+
+def test_dropout_draws_anew_in_each_pass_step_seed_and_rank() -> None:
+    def drawn(ranks: OneProcess | None = None, steps: int = 3, **changes: Any) -> list[float]:
+        D = Drawing()
+        fit(
+            networks()[0], D, two_classes(), acgan(), steps=steps, config=config(**changes),
+            ranks=ranks,
+        )  # fmt: skip
+        return D.drawn
+
+    first = drawn()
+    assert len(set(first)) == len(first) == 9  # real, fake, and fake again for G, in three steps
+    assert drawn() == first
+    assert drawn(steps=2) == first[:6]
+    assert not set(drawn(Second())) & set(first)
+    assert not set(drawn(seed=1)) & set(first)
+
+
+def test_two_threads_train_as_if_alone() -> None:
+    """With dropout, which draws from the one generator that torch has for all threads."""
+    alone = [tiny_run(steps=6, pair=noisy_pair(seed), seed=seed) for seed in (1, 2)]
+    pairs = [noisy_pair(seed) for seed in (1, 2)]
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(tiny_run, steps=6, pair=pairs[s - 1], seed=s) for s in (1, 2)]
+        for expected, run in zip(alone, runs, strict=True):
+            assert_same(expected, run.result())
+
+
+@pytest.mark.parametrize("shared", ["G", "D"])
+def test_networks_in_training_are_refused_to_a_second_fit(shared: str) -> None:
+    pair, other = networks(), networks(seed=1)
+    second = (pair[0], other[1]) if shared == "G" else (other[0], pair[1])
+    refused = []
+
+    def around(progress: Progress) -> None:
+        with pytest.raises(ValueError, match=f"{shared}: another fit is training it") as caught:
+            tiny_run(steps=1, pair=second)
+        refused.append(caught)
+
+    assert_same(tiny_run(steps=2), tiny_run(steps=2, pair=pair, callbacks=[around]))
+    assert len(refused) == 2
+    tiny_run(steps=1, pair=second)  # given back
+
+
+# --- fine-tuning --------------------------------------------------------------------------------
+
+
+def test_networks_that_are_all_frozen_are_trained_and_half_frozen_ones_stay_so() -> None:
+    free, pair = tiny_run(steps=2), networks()
+    for module in pair:
+        module.eval().requires_grad_(False)  # as zoo.load gives them
+    assert_same(free, tiny_run(steps=2, pair=pair))
+    G, D = networks()
+    G.project.requires_grad_(False)
+    D.trunk.requires_grad_(False)
+    before = copy.deepcopy((dict(G.project.named_parameters()), dict(D.trunk.named_parameters())))
+    tiny_run(steps=2, pair=(G, D))
+    for part, kept in ((G.project, before[0]), (D.trunk, before[1])):
+        for name, value in part.named_parameters():
+            assert torch.equal(value, kept[name])
+            assert not value.requires_grad
+    assert not torch.equal(D.class_head.bias, networks()[1].class_head.bias)
+
+
+def test_a_shipped_generator_can_be_trained_on() -> None:
+    G = zoo.load("acgan_fashion")
+    before = copy.deepcopy(G.state_dict())
+    fit(G, Discriminator(width=4, class_head=10), fashion_mini(), acgan(), steps=1, config=config())
+    assert not torch.equal(G.to_image.weight, before["to_image.weight"])
+
+
+# --- small sets, one class, a thousand ----------------------------------------------------------
+
+
+def noise(n: int, classes: int) -> LabelledImages:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (n, 1, 32, 32), generator=generator, dtype=torch.uint8)
+    names = tuple(f"class {k}" for k in range(classes))
+    return LabelledImages(images, torch.arange(n) % classes, names, "noise")
+
+
+def test_a_set_smaller_than_the_batch_gives_all_it_has() -> None:
+    assert_same(
+        tiny_run(steps=3, data=noise(5, 2), batch_size=5),
+        tiny_run(steps=3, data=noise(5, 2), batch_size=100),
+    )
+    tiny_run(steps=1, data=noise(2, 2))
+    with pytest.raises(ValueError, match="data has 1 images, but BatchNorm needs 2"):
+        tiny_run(steps=1, data=noise(1, 2))
+
+
+@pytest.mark.parametrize("classes", [1, 1_000])
+@pytest.mark.parametrize("make", [acgan, cgan, infogan])
+def test_one_class_or_a_thousand(classes: int, make: Any) -> None:
+    objective = make()
+    heads = objective.needs.heads(classes)
+    G, D = Generator(8, classes, width=4), Discriminator(width=4, **heads)
+    result = fit(G, D, noise(8, classes), objective, steps=2, config=config())
+    assert result.history.rows[-1]["step"] == 2
+    assert all(math.isfinite(v) for v in result.history.rows[-1].values())
+
+
+# --- devices ------------------------------------------------------------------------------------
+
+GPU = runtime.pick_device()
+
+
+@pytest.mark.skipif(GPU.type == "cpu", reason="compares a GPU (CUDA or Apple's) with the CPU")
+def test_a_gpu_trains_as_the_cpu_does_and_leaves_its_random_state_alone(tmp_path: Path) -> None:
+    def run(device: torch.device, pair: Any = None, run_dir: Path | None = None) -> Result:
+        G, D = pair or networks()
+        return tiny_run(run_dir, 4, pair=(G.to(device), D.to(device)))
+
+    on_cpu, on_gpu = run(torch.device("cpu")), run(GPU)
+    assert next(on_gpu.G_ema.parameters()).device.type == GPU.type
+    for row, other in zip(on_cpu.history.rows, on_gpu.history.rows, strict=True):
+        assert row == pytest.approx(other, rel=0.02, abs=0.02)
+    draws = []
+    for train_between in (False, True):
+        torch.manual_seed(5)
+        if train_between:
+            run(GPU, noisy_pair(), tmp_path)
+            torch.manual_seed(5)
+            run(GPU, noisy_pair(), tmp_path)  # only loaded
+            run(GPU, noisy_pair())
+        draws.append((torch.rand(4, device=GPU).cpu(), torch.rand(4)))
+    assert all(torch.equal(a, b) for a, b in zip(*draws, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -684,6 +608,7 @@ def test_data_that_do_not_fit_g_are_refused() -> None:
         ({"ema": 1.0}, r"ema must be in \[0, 1\), got 1.0"),
         ({"ema": -0.1}, "ema must be"),
         ({"batch_size": 1}, "batch_size must be at least 2"),
+        ({"seed": -1}, "seed must be 0 or more, got -1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes: Any, words: str) -> None:

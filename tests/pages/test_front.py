@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import preflight
 import pytest
 import torch
 from PIL import Image, ImageSequence
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
-from test_lab import FLAGS, assert_shows, drag, read, settle
+from playwright.sync_api import Browser, Locator, Page
+from test_lab import assert_shows, drag, read, settle
 from torch import Tensor
 
 from acgan_lib import latent, nets, widgets
@@ -31,10 +31,14 @@ NAMES = ["Top", "Trouser", "Bag"]
 AT = "http://book.test/page.html"
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
+SLOW = 120_000  # ms; only ever used up where something is wrong
 START = """async faces => {
+    window.waiting = 0; // pictures asked for and not there yet
     globalThis[Symbol.for('acgan.engine')] = {
         async run(file, {n, z, w}) {
+            waiting++;
             const {dims, data} = await raw(file, n, Array.from(z), Array.from(w));
+            waiting--;
             return {dims, data: Float32Array.from(data)};
         },
     };
@@ -45,7 +49,10 @@ START = """async faces => {
         let hear;
         const model = {
             get: name => traits[name], on(_, f) { hear = f; }, off() {},
-            send(message) { ask(i, message).then(reply => hear(reply)); },
+            send(message) {
+                waiting++;
+                ask(i, message).then(reply => { hear(reply); waiting--; });
+            },
         };
         if (!i) document.head.append(Object.assign(document.createElement('style'),
             {textContent: css}));
@@ -64,29 +71,30 @@ def G() -> nets.Generator:
     return made
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=preflight.chromium(), args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
 Open = Callable[..., Page]
 
 
 @pytest.fixture
 def page_with(browser: Browser) -> Iterator[Open]:
-    """Open a page that holds these widgets, as in a notebook or, if ``built``, in the book."""
+    """Open a page that holds these widgets, as in a notebook or, if ``built``, in the book.
+
+    With ``clock``, the page's time stands still, and `frames_in` moves it on.
+    """
     contexts = []
 
     def opened(
-        *faces: GeneratorFace, hash: str = "", built: bool = False, **how: Any
+        *faces: GeneratorFace,
+        hash: str = "",
+        built: bool = False,
+        clock: bool = False,
+        **how: Any,
     ) -> Page:
         context = browser.new_context(**{"viewport": {"width": 900, "height": 800}, **how})
         contexts.append(context)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(SLOW)
         page = context.new_page()
+        if clock:
+            page.clock.install(time=0)
         view = f"<script type='{VIEW}'>{{}}</script>" if built else ""
         state = f"<script type='{STATE}'>{{}}</script>" if built else ""
         holes = "".join(f"<div class=here></div>{view}" for _ in faces)
@@ -124,6 +132,8 @@ def page_with(browser: Browser) -> Iterator[Open]:
         page.wait_for_function(
             "n => document.querySelectorAll('.acgan:not(.asleep)').length === n", arg=len(faces)
         )
+        if clock:
+            page.clock.pause_at(3_600)
         return page
 
     yield opened
@@ -220,17 +230,15 @@ def test_the_tiles_are_the_pictures_of_their_places(page_with: Open, atlas: Any,
             u, v = 0.5 + 0.3 * (column - 2), 3**0.5 / 4 - 0.3 * (row - 2)
             expected = (on_map(G, u, v, label, (4, 5, 6))[0] + 1) * 127.5
             assert expected.std() > 10
-            for _ in range(100):
-                error = (tile(page, row, column) - expected).abs().max()
-                if error <= 1:
-                    break
+            until = time.monotonic() + SLOW / 1000
+            while (error := (tile(page, row, column) - expected).abs().max()) > 1:
+                assert time.monotonic() < until, (name, row, column, error)
                 page.wait_for_timeout(50)
-            assert error <= 1, (name, row, column)
     assert atlas.request == {"seed": 4, "coords": [0, 0], "label": 0}
 
 
 def test_a_path_is_recorded_played_and_cleared(page_with: Open, atlas: Any) -> None:
-    page = page_with(atlas)
+    page = page_with(atlas, clock=True)
     widget, pad = page.locator(".map"), page.get_by_role("application")
     line = page.locator(".pad polyline").last
     tour = line.get_attribute("points")
@@ -248,14 +256,16 @@ def test_a_path_is_recorded_played_and_cleared(page_with: Open, atlas: Any) -> N
     pad.press("Home")
     assert len((line.get_attribute("points") or "").split()) == 4, "recording has stopped"
     page.get_by_role("button", name="Play path").click()
-    settle(widget, {"coords": end})
+    way = frames_in(page, 0.3)  # a fifth of a second's walk
+    assert way[-1] == end
+    assert len(way) > 2, "through places on the way"
     page.get_by_role("button", name="Play path").wait_for()  # it stops at the path's end
     clear.click()
     assert line.get_attribute("points") == tour
     page.get_by_role("button", name="Play path").click()
-    page.wait_for_timeout(300)
+    frames_in(page, 0.3)
     page.get_by_role("button", name="Stop", exact=True).click()
-    settle(widget, shown(widget))
+    settle(widget, {"seed": 4})
     at = shown(widget)["coords"]
     assert 0 < at[0] < 1
     assert at[1] == 0, "the first leg goes from A to B"
@@ -346,54 +356,50 @@ def test_gif_is_what_pillow_reads(browser: Browser, channels: int) -> None:
 
 
 def frames_in(page: Page, seconds: float) -> list[list[float]]:
-    """The different places that a widget shows in this time."""
-    return page.evaluate(
-        """seconds => new Promise(done => {
-            const root = document.querySelector('.acgan'), found = new Set();
-            const watch = new MutationObserver(() => found.add(root.dataset.shown));
-            watch.observe(root, {attributes: true, attributeFilter: ['data-shown']});
-            setTimeout(() => {
-                watch.disconnect();
-                done([...found].map(text => JSON.parse(text).coords));
-            }, 1000 * seconds);
-        })""",
-        seconds,
-    )
+    """The places that a widget shows while the page's own time moves on by this much."""
+    places = []
+    widget = page.locator(".acgan")
+    for _ in range(round(seconds / 0.02)):
+        page.clock.run_for(20)
+        settle(widget, {})
+        places.append(shown(widget)["coords"])
+    return [here for here, before in zip(places, [None, *places], strict=False) if here != before]
 
 
 def test_drift_moves_every_class_until_it_is_stopped(page_with: Open, G: Any) -> None:
-    page = page_with(widgets.ClassSwap(G, seed=5))
+    page = page_with(widgets.ClassSwap(G, seed=5), clock=True)
     widget = page.locator(".swap")
     page.get_by_role("button", name="Drift").click()
     places = frames_in(page, 1)
     assert len(places) > 5
     jumps = torch.tensor(places).diff(dim=0).abs().max()
-    assert jumps < 0.5, "a drift, no jump"
+    assert 0 < jumps < 0.1, "a drift, no jump"
     page.get_by_role("button", name="Stop").click()
+    settle(widget, {"seed": 5})
     at = shown(widget)["coords"]
-    settle(widget, {"coords": at})
     z = z_of(5) + torch.tensor(at) @ latent.principal_directions(G, 2)
     for canvas, image in zip(
         widget.get_by_role("img").all(), latent.class_swap(G, z[None])[0], strict=True
     ):
         assert_shows(canvas, image)
-    assert frames_in(page, 0.3) == [], "it has stopped"
+    assert frames_in(page, 0.3) == [at], "it has stopped"
     sliders = [float(s.input_value()) for s in widget.get_by_role("slider").all()]
     assert sliders == pytest.approx(at, abs=0.06), "the sliders say where z is"
 
 
 def test_a_touch_stops_the_drift(page_with: Open, G: Any) -> None:
-    page = page_with(widgets.ClassSwap(G, seed=5))
+    page = page_with(widgets.ClassSwap(G, seed=5), clock=True)
     page.get_by_role("button", name="Drift").click()
-    page.wait_for_timeout(200)
+    assert len(frames_in(page, 0.2)) > 1
     page.get_by_role("slider", name="Direction 1").press("ArrowRight")
     page.get_by_role("button", name="Drift").wait_for()
 
 
 def test_who_asks_for_less_motion_gets_slow_changes(page_with: Open, atlas: Any, G: Any) -> None:
-    page = page_with(widgets.ClassSwap(G, seed=5), reduced_motion="reduce")
+    page = page_with(widgets.ClassSwap(G, seed=5), clock=True, reduced_motion="reduce")
     page.get_by_role("button", name="Drift").click()
-    assert 1 <= len(frames_in(page, 3.4)) <= 2
+    assert len(frames_in(page, 1.4)) == 1
+    assert len(frames_in(page, 2)) == 3, "the place before, and two others, 1.5 s apart"
     page.emulate_media(reduced_motion="no-preference")
     page.get_by_role("button", name="Drift").wait_for()  # what was asked for has changed: it stops
 
@@ -451,7 +457,7 @@ def test_a_link_brings_another_reader_to_the_same_picture(page_with: Open, G: An
     assert explorer.get_by_label("Class").input_value() == "Bag"
     assert explorer.get_by_role("slider", name="Direction 2").input_value() == "-0.1"
     assert shown(page.locator(".mix")) is None, "not meant, so still asleep"
-    page.evaluate("location.hash = '#class=2,1&t=0.25&z=9'")
+    follow(page, "#class=2,1&t=0.25&z=9")
     settle(page.locator(".mix"), {"seed": 9, "a": 2, "b": 1, "t": 0.25, "coords": []})
     assert shown(explorer)["seed"] == 6
 
@@ -479,27 +485,37 @@ MALFORMED = [
 def test_a_malformed_link_is_ignored(page_with: Open, G: Any) -> None:
     page = page_with(widgets.LatentExplorer(G, seed=5), hash="#z=7&c=1", built=True)
     widget = page.locator(".explorer")
-    page.wait_for_timeout(200)
+    settle(widget, {})
     assert shown(widget) is None
-    page.evaluate("location.hash = '#z=8&c=1,0,0,0.5&class=1&other=1'")  # a good one is not
+    follow(page, "#z=8&c=1,0,0,0.5&class=1&other=1")  # a good one is not
     settle(widget, {"seed": 8, "coords": [1, 0, 0, 0.5], "label": 1})
     for hash in MALFORMED:
-        page.evaluate("hash => { location.hash = hash; }", hash)
-        page.wait_for_timeout(50)
+        follow(page, hash)
         assert shown(widget)["seed"] == 8, hash
+
+
+def follow(page: Page, hash: str) -> None:
+    """Go to another hash of the page; wait until the widgets heard it and drew what they asked."""
+    page.evaluate(
+        """hash => new Promise(heard => {
+            addEventListener('hashchange', heard, {once: true}); // after the widgets' own
+            location.hash = hash;
+        })""",
+        hash,
+    )
+    page.wait_for_function("waiting === 0")
 
 
 def test_a_map_keeps_its_plane(page_with: Open, atlas: Any) -> None:
     page = page_with(atlas, built=True, hash="#z=4&c=0.25,0.5&class=1")
     settle(page.locator(".map"), {"seed": 4, "coords": [0.25, 0.5], "label": 1})
-    page.evaluate("location.hash = '#z=7&c=0,0'")
-    page.wait_for_timeout(100)
+    follow(page, "#z=7&c=0,0")
     assert shown(page.locator(".map"))["coords"] == [0.25, 0.5]
 
 
 def test_a_notebook_has_no_address_to_share(page_with: Open, G: Any) -> None:
     page = page_with(widgets.LatentExplorer(G, seed=5), hash="#z=7&c=0,0,0,0")
-    page.wait_for_timeout(100)
+    settle(page.locator(".explorer"), {})
     assert page.get_by_role("button", name="Link").count() == 0
     assert shown(page.locator(".explorer"))["seed"] == 5
 

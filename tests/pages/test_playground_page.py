@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import base64
 import io
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import preflight
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
-from test_lab import FLAGS
+from playwright.sync_api import Browser, Page
 
 from acgan_lib import objectives, toy
 from acgan_lib.widgets import playground
 
 AXE = Path(__file__).resolve().parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 SIDE, REACH = 640, 3.4
+SLOW = 120_000  # ms; only ever used up where something is wrong
 CUTS = torch.logit(torch.tensor([0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99]))
 SHADES = ["#e08a3c", "#efab6d", "#f7cda3", "#fceada", "#e0ebf6", "#b3d0ea", "#7fb2dc", "#4a90c8"]
 START = """async ({esm, css, spec}) => {
@@ -58,14 +58,6 @@ def runs() -> dict[str, playground.Recording]:
     return made
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=preflight.chromium(), args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
 def opened(
     browser: Browser, runs: dict[str, playground.Recording]
@@ -75,6 +67,7 @@ def opened(
     def open_page(how: dict[str, Any] | None = None, **shown: Any) -> Page:
         context = browser.new_context(**{"viewport": {"width": 900, "height": 900}, **(how or {})})
         contexts.append(context)
+        context.set_default_timeout(SLOW)
         page = context.new_page()
         page.troubles = []  # type: ignore[attr-defined]
         page.on("pageerror", lambda e: page.troubles.append(str(e)))  # type: ignore[attr-defined]
@@ -203,9 +196,12 @@ def test_play_runs_to_the_end_and_slower_where_motion_is_unwelcome(opened) -> No
     page.wait_for_selector("canvas[data-frame='12']")
     page.wait_for_selector("button:text('Play')")
     calm = opened({"reduced_motion": "reduce"}, frame=0)
+    calm.clock.install()
+    calm.clock.pause_at(time.time() + 3600)
     calm.get_by_role("button", name="Play").click()
-    calm.wait_for_timeout(1000)
-    assert frame(calm) == 0
+    for ms, shown in ((1400, 0), (200, 1), (1200, 1), (300, 2)):  # a frame each 1.5 seconds
+        calm.clock.run_for(ms)
+        assert frame(calm) == shown
     calm.get_by_role("button", name="Pause").click()
 
 
@@ -214,6 +210,7 @@ def test_a_phone_can_touch_it_and_holds_it(opened) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     box = page.get_by_role("slider").bounding_box()
     page.touchscreen.tap(box["x"] + box["width"] - 4, box["y"] + box["height"] / 2)
+    page.wait_for_selector("canvas[data-frame='12']")
     assert frame(page) == 12
 
 
@@ -232,7 +229,6 @@ def test_axe_finds_no_serious_barrier_in_light_and_dark(opened, ink) -> None:
         }""",
         [ink, "#14181e" if ink == "#ced6dd" else "#ffffff"],
     )
-    page.wait_for_timeout(100)
     assert bool((picture(page) != light).any()) == (ink == "#ced6dd")
     page.add_script_tag(path=str(AXE))
     found = page.evaluate(

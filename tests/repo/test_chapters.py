@@ -126,25 +126,15 @@ def ignored_outputs(notebook: Notebook) -> list[str]:
 
 
 def outside_code(notebook: Notebook) -> str:
-    """The Markdown cells without their fenced code and maths; fenced admonitions are prose."""
-    kept, fences = [], []
-    for line in "\n".join(source(cell) for cell in cells(notebook, "markdown")).splitlines():
-        if fence := re.match(r"\s*(`{3,}|~{3,})\s*(\S*)", line):
-            marks, info = fence.groups()
-            if fences and not info and len(marks) >= len(fences[-1][0]):
-                fences.pop()
-            else:
-                prose = info.startswith("{") and info not in ("{math}", "{code-block}")
-                fences.append((marks, prose))
-        elif all(prose for _, prose in fences):
-            kept.append(line)
-    return "\n".join(kept)
+    """The Markdown cells without their fenced code."""
+    text = "\n".join(source(cell) for cell in cells(notebook, "markdown"))
+    return re.sub(r"^\s*(`{3,}|~{3,}).*?^\s*\1[`~]*\s*$", "", text, flags=re.M | re.S)
 
 
 def prose_words(notebook: Notebook) -> int:
-    """Words of running prose: maths, links' addresses, pictures and code are not counted."""
+    """Words of running prose: maths, addresses, HTML, pictures and code are not counted."""
     text = re.sub(r"\$\$.*?\$\$|!\[.*?\]\(.*?\)", " ", outside_code(notebook), flags=re.S)
-    text = re.sub(r"\$[^$]*\$|\]\([^)]*\)|^:.*$", " ", text, flags=re.M)
+    text = re.sub(r"\$[^$]*\$|\]\([^)]*\)|</?\w+>", " ", text)
     return len(re.findall(r"[A-Za-z][\w'-]*", text))
 
 
@@ -324,7 +314,12 @@ def test_drift_sees_a_changed_constant_but_no_docstring() -> None:
         (
             too_little_prose,
             [prose("```python\none two three four five\n```"), code("x = 1")],
-            [prose("```{note}\none two three four five\n```"), code("x = 1")],
+            [prose("```python\nx\n```\none two three four five"), code("x = 1")],
+        ),
+        (
+            too_little_prose,
+            [prose("<details><summary>one two</summary>\n\n</details>"), code("x = 1")],
+            [prose("[one two](three.ipynb) <b>three</b> four five"), code("x = 1")],
         ),
         (long_cells, [code("x = 1\n" * 26)], [code("x = 1\n" * 25)]),
         (long_cells, [code("x" * 89)], [code("x" * 88)]),

@@ -31,7 +31,8 @@ def root(tmp_path: Path) -> Path:
     text = "# Title\n\n## One `part`, $x$\n\n## Twice\n\n```\n# no heading\n```\n\n## Twice\n"
     cells = [{"cell_type": "markdown", "source": [text]}]
     (tmp_path / "book/ch06_a.ipynb").write_text(json.dumps({"cells": cells}))
-    (tmp_path / "book/references.bib").write_text("@inproceedings{odena2017acgan,\n}\n")
+    entry = "@misc{odena2017acgan, author={Odena, A. and Olah, C.}, year={2017}, url={https://a.b}}"
+    (tmp_path / "book/references.bib").write_text(entry)
     (tmp_path / "tools/ledger_head.md").write_text("# The ledger\n")
     return tmp_path
 
@@ -133,9 +134,11 @@ def test_a_wrong_place_is_named_with_the_reason(root, place, complaint) -> None:
 
 
 def test_a_sound_row_becomes_a_card_with_its_link(root) -> None:
-    write(root, measured=r"It is {rows.json model=b seed=0 score} of $\frac{1}{2}$, see {doc}`x`.")
+    rest = r"of $\frac{1}{2}$, see {doc}`x` ([Chen et al., 2016](https://c.d/1))."
+    write(root, measured=f"It is {{rows.json model=b seed=0 score}} {rest}")
     text = ledger.page(root)
-    assert r"It is 3 of $\frac{1}{2}$, see {doc}`x`." in text
+    assert f"It is 3 {rest}" in text
+    assert "**The paper says** ([Odena and Olah, 2017](https://a.b)): Says so" in text
     assert "**Reproduced** · [Chapter 6, One `part`, $x$](ch06_a.ipynb#one-part-)" in text
     assert "| reproduced | our measurement agrees | 1 |" in text
     assert text == ledger.page(root)
@@ -150,6 +153,7 @@ def test_a_sound_row_becomes_a_card_with_its_link(root) -> None:
         ({"anchor": "Twice"}, "has 2 headings 'Twice'"),
         ({"anchor": "no heading"}, "has 0 headings"),
         ({"measured": "It is 0.96."}, "a number typed by hand"),
+        ({"measured": "As in [0.96, 2017](https://a.b)."}, "a number typed by hand"),
         ({"measured": "In 3 seeds {rows.json model=a score}."}, "a number typed by hand"),
         ({"measured": ""}, "must say something"),
         ({"paper": "", "summaries": ""}, "must say something"),

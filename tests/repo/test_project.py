@@ -195,7 +195,8 @@ def test_readme_and_contributing_name_targets_and_files_that_exist() -> None:
         assert called, name
         for target in called:
             assert re.sub("^train-.+", "train-%", target) in targets, target
-        links = re.findall(r"\]\((?!https?://|#)([^)\s]+)\)", text)
+        prose = re.sub(r"`[^`]*`", "", text)  # a link in code is an example
+        links = re.findall(r"\]\((?!https?://|#)([^)\s]+)\)", prose)
         for link in links:
             assert (ROOT / link.split("#")[0]).exists(), f"{name}: {link}"
 
@@ -326,3 +327,17 @@ def test_torch_hub_needs_torch_and_safetensors_alone() -> None:
     check = f"import hubconf, sys; sys.exit(','.join(m for m in {heavy} if m in sys.modules) or 0)"
     done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone")
+def test_a_clone_has_the_same_bytes_under_any_core_autocrlf() -> None:
+    """The library and the tests compare hashes of files, so git must not change line ends."""
+    done = subprocess.run(
+        ["git", "ls-files", "--eol"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for line in done.stdout.splitlines():
+        about, _, name = line.partition("\t")
+        index, _, attributes = about.split(None, 2)
+        assert index in ("i/lf", "i/-text", "i/none"), line
+        wanted = "attr/-text" if index == "i/-text" else "attr/text=auto eol=lf"
+        assert attributes.strip() == wanted, f"{name}: .gitattributes says {attributes}"

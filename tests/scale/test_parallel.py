@@ -1,7 +1,7 @@
 """Two processes follow one: the same losses from half the batch each, also after a SIGKILL.
 
 The processes are real ones of ``torchrun`` on this machine, with gloo; tests/ranks_worker.py is
-what they run. Two starts serve all tests here.
+what they run. One start, and one more after the SIGKILL, serve all tests here.
 """
 
 from __future__ import annotations
@@ -29,29 +29,25 @@ pytestmark = [
 ]
 
 
-def torchrun(task: str, folder: Path, *more: str) -> None:
-    """Start two ranks, on a free port of this machine, and wait for them."""
+@pytest.fixture(scope="module")
+def both(
+    tmp_path_factory: pytest.TempPathFactory, alike: dict[str, str]
+) -> tuple[list[dict[str, Any]], Path]:
+    """What two ranks found, on a free port of this machine, and the folder of their files."""
+    folder = tmp_path_factory.mktemp("ranks")
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-        "--standalone", *more,
-        str(HERE / "ranks_worker.py"), task, str(folder),
+        "--standalone", "--max-restarts", "1", str(HERE / "ranks_worker.py"), str(folder),
     ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{HERE}:{HERE.parent}"}
     started = subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, env=alike, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
-        said = started.communicate(timeout=240)[1]
+        said = started.communicate()[1]
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(started.pid, signal.SIGKILL)  # torchrun's ranks go with it
     assert started.returncode == 0, said[-4000:]
-
-
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]], Path]:
-    folder = tmp_path_factory.mktemp("ranks")
-    torchrun("follow", folder)
     return [torch.load(folder / f"rank-{rank}.pt") for rank in (0, 1)], folder
 
 
@@ -103,12 +99,12 @@ def test_rank_0_alone_writes_and_calls_back_and_a_stop_stops_all(both) -> None:
     assert [len(r["stopped"]["rows"]) for r in (first, second)] == [3, 3]
 
 
-def test_a_killed_rank_brings_both_back_to_the_last_checkpoint(both, tmp_path: Path) -> None:
-    torchrun("killed", tmp_path, "--max-restarts", "1")
-    first = torch.load(tmp_path / "0.pt")
+def test_a_killed_rank_brings_both_back_to_the_last_checkpoint(both) -> None:
+    found, folder = both
+    first = torch.load(folder / "killed.pt")
     assert first["tries"] == 1
     assert first["calls"] == 3 * 2  # steps 5 and 6 alone were taken again
-    unbroken = both[0][0]["local"]
+    unbroken = found[0]["local"]
     assert first["rows"] == unbroken["rows"]
     different = [
         name

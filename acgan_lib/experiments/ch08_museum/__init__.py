@@ -4,9 +4,13 @@ An :class:`Exhibit` holds one small piece of a GAN twice, ``wrong`` and ``right`
 tells the two apart, and a check that raises AssertionError on the wrong one. The checks take any
 piece of the same form, so that a reader can hand them a loss or a network of their own.
 
-``rehearse`` trains an AC-GAN with a bug in the library's place; ``python -m
-acgan_lib.experiments.ch08_museum`` records these trainings in ``data/results/museum.json`` and
-``museum.npz``; :class:`Museum` shows the recording, without a kernel.
+``rehearse`` trains an AC-GAN with a bug in the library's place; ``python -m acgan_lib.experiments
+museum`` records these trainings; :class:`Museum` shows the recording, without a kernel.
+
+The recording is ``experiments.stored("museum")``: ``runs[name]`` has ``rows``, the losses of the
+first seed's training, and ``seeds[seed]``, what ``measure_run`` said of each; ``after[name]`` and
+``numbers[name]`` have the figure of an exhibit for ``wrong`` and ``right``, from a training and
+from the piece alone.
 """
 
 from acgan_lib.experiments.ch08_museum.exhibits import EXHIBITS, Exhibit, catches, exhibit
@@ -16,16 +20,19 @@ from acgan_lib.experiments.ch08_museum.runs import (
     STEPS,
     TRAINABLE,
     installed,
-    recorded,
+    museum,
     recorded_grid,
     rehearse,
     shown_latents,
 )
 from acgan_lib.experiments.ch08_museum.widget import Museum
 
+RUNS = {"museum": museum}
+
 __all__ = [
     "EXHIBITS",
     "FIXED",
+    "RUNS",
     "SEEDS",
     "STEPS",
     "TRAINABLE",
@@ -34,7 +41,6 @@ __all__ = [
     "catches",
     "exhibit",
     "installed",
-    "recorded",
     "recorded_grid",
     "rehearse",
     "shown_latents",

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from acgan_lib import latent, metrics, nets, objectives, train, zoo
-from acgan_lib._files import data_dir
+from acgan_lib.callbacks import SampleGrid
 from acgan_lib.data import fashion_mini, to_uint8
+from acgan_lib.experiments._results import arrays, changing, keep_arrays
 from acgan_lib.experiments.ch08_museum.exhibits import (
     EXHIBITS,
     K,
@@ -28,9 +27,8 @@ from acgan_lib.experiments.ch08_museum.exhibits import (
 )
 from acgan_lib.nets import Generator
 from acgan_lib.objectives import Batch
-from acgan_lib.train import Callback, Result, SampleGrid, TrainConfig, draw_latents
+from acgan_lib.train import Callback, Result, TrainConfig, draw_latents
 
-RESULTS = data_dir() / "results" / "museum.json"
 FIXED = "fixed"  # the recording's name for the training without a bug
 STEPS, FRAMES, SEEDS = 300, (75, 150, 300), (0, 1, 2)
 WIDTH = 16  # half of the book's networks, to be quick
@@ -168,46 +166,36 @@ def two_batches() -> dict[str, Tensor]:
     return {name: to_uint8(torch.cat(rows)) for name, rows in both.items()}
 
 
-def record(names: tuple[str, ...] = (FIXED, *TRAINABLE), seeds: tuple[int, ...] = SEEDS) -> None:
-    """Train each and keep what the chapter and the widget show, adding to what is there."""
-    kept: dict[str, Any] = {"steps": STEPS, "runs": {}, "after": {}, "numbers": {}}
-    grids: dict[str, Any] = {}
-    if RESULTS.exists():
-        kept = json.loads(RESULTS.read_text(encoding="utf-8"))
-        grids = dict(np.load(RESULTS.with_suffix(".npz")))
-    kept["numbers"] = {
+def museum(seed: int) -> None:
+    """Train AC-GAN without a bug and with each bug that a training can have, and measure each."""
+    numbers = {
         e.name: {"wrong": round(e.measure(e.wrong), 4), "right": round(e.measure(e.right), 4)}
         for e in EXHIBITS
     }
-    for seed in seeds:
-        for name in names:
-            watch = SampleGrid(*shown_latents(), every=FRAMES[0])
-            result = rehearse(name, seed=seed, callbacks=(watch,))
+    for name in (FIXED, *TRAINABLE):
+        watch = SampleGrid(*shown_latents(), every=FRAMES[0])
+        result = rehearse(name, seed=seed, callbacks=(watch,))
+        measured = measure_run(result, name, seed)
+        print(name, seed, measured, flush=True)
+        grids: dict[str, Any] = {}
+        after: dict[str, Any] = {}
+        if seed == SEEDS[0]:
+            at = dict(watch.frames)
+            grids = {name: torch.stack([at[step] for step in FRAMES]).squeeze(2).numpy()}
+        if (name, seed) == (FIXED, SEEDS[0]):
+            pictures, after = after_the_fact(result)
+            pictures |= two_batches()
+            grids |= {k: v.squeeze(1)[None].numpy() for k, v in pictures.items()}
+        empty: dict[str, Any] = {"steps": STEPS, "runs": {}, "after": {}, "numbers": {}}
+        with changing("museum", empty) as kept:
+            kept["numbers"], kept["after"] = numbers, after or kept["after"]
             run = kept["runs"].setdefault(name, {"rows": [], "seeds": {}})
-            run["seeds"][str(seed)] = measure_run(result, name, seed)
+            run["seeds"][str(seed)] = measured
             if seed == SEEDS[0]:
                 run["rows"] = [{k: round(v, 4) for k, v in row.items()}
                                for row in result.history.rows]  # fmt: skip
-                at = dict(watch.frames)
-                grids[name] = torch.stack([at[step] for step in FRAMES]).squeeze(2).numpy()
-            if (name, seed) == (FIXED, SEEDS[0]):
-                pictures, kept["after"] = after_the_fact(result)
-                pictures |= two_batches()
-                grids |= {k: v.squeeze(1)[None].numpy() for k, v in pictures.items()}
-            print(name, seed, run["seeds"][str(seed)], flush=True)
-            RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-            np.savez_compressed(RESULTS.with_suffix(".npz"), **grids)
-
-
-def recorded() -> dict[str, Any]:
-    """Return what was recorded.
-
-    ``runs[name]`` has ``rows``, the losses of the first seed's training, and ``seeds[seed]``,
-    what :func:`measure_run` said of each; ``after[name]`` and ``numbers[name]`` have the figure
-    of an exhibit for ``wrong`` and ``right``, from a training and from the piece alone.
-    """
-    kept: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
-    return kept
+        if grids:
+            keep_arrays("museum", grids)
 
 
 def recorded_grid(name: str, frame: int = -1) -> Tensor:
@@ -218,5 +206,4 @@ def recorded_grid(name: str, frame: int = -1) -> Tensor:
             training without the bug was looked at in two ways (exhibits 10 to 12).
         frame: 0, 1 or 2, after 75, 150 or 300 steps.
     """
-    with np.load(RESULTS.with_suffix(".npz")) as grids:
-        return torch.from_numpy(grids[name][frame]).unsqueeze(1)
+    return torch.from_numpy(arrays("museum")[name][frame]).unsqueeze(1)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from acgan_lib.data import FASHION_CLASSES
+from acgan_lib.experiments._results import arrays, stored
 from acgan_lib.experiments.ch08_museum.exhibits import EXHIBITS, Exhibit, K, exhibit
-from acgan_lib.experiments.ch08_museum.runs import FIXED, FRAMES, RESULTS, SEEDS, recorded
+from acgan_lib.experiments.ch08_museum.runs import FIXED, FRAMES, SEEDS
 from acgan_lib.widgets.base import Face, bundle, png, style
 
 
@@ -25,9 +26,7 @@ class Museum(Face):
     _css = style("widgets", "museum")
 
     def __init__(self, start: str = EXHIBITS[0].name) -> None:
-        kept = recorded()
-        with np.load(RESULTS.with_suffix(".npz")) as stored:
-            grids = dict(stored)
+        kept, grids = stored("museum"), arrays("museum")
         first: dict[str, list[int]] = {}
         count = 0
         for name, frames in grids.items():

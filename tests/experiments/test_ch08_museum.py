@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +24,7 @@ import checks
 import pytest
 import torch
 
-from acgan_lib.experiments import ch08_museum, ch17_paper_nets
+from acgan_lib.experiments import ch08_museum, stored
 from acgan_lib.experiments.ch08_museum import exhibits
 from acgan_lib.losses import class_loss as class_loss_of
 from acgan_lib.nets import Discriminator, Generator
@@ -43,7 +44,7 @@ def test_the_check_fails_on_the_bug_and_passes_on_the_fix(one: ch08_museum.Exhib
 
 @EVERY
 def test_the_number_is_the_recorded_one_and_tells_them_apart(one: ch08_museum.Exhibit) -> None:
-    kept = ch08_museum.recorded()["numbers"][one.name]
+    kept = stored("museum")["numbers"][one.name]
     wrong, right = one.measure(one.wrong), one.measure(one.right)
     assert wrong == pytest.approx(kept["wrong"], rel=0.02, abs=0.02)
     assert right == pytest.approx(kept["right"], rel=0.02, abs=0.02)
@@ -108,7 +109,7 @@ def test_a_training_with_a_bug_shows_it() -> None:
 
 
 def test_every_training_is_recorded() -> None:
-    kept = ch08_museum.recorded()
+    kept = stored("museum")
     assert set(kept["runs"]) == {ch08_museum.FIXED, *ch08_museum.TRAINABLE}
     for name, run in kept["runs"].items():
         assert run["rows"][-1]["step"] == ch08_museum.STEPS
@@ -164,14 +165,16 @@ def pair() -> tuple[Generator, Discriminator]:
     return Generator(latent_dim=8, num_classes=2, width=4), Discriminator(width=4)
 
 
-def paper_heads(nets: ModuleType) -> None:
-    checks.heads_are_affine(ch17_paper_nets.PaperDiscriminator(16, class_head=3), 2048)
+def paper_heads(paper: ModuleType) -> None:
+    checks.heads_are_affine(paper.PaperDiscriminator(16, class_head=3), 2048)
+
+
+def paper_norms(paper: ModuleType) -> None:
+    checks.batch_norms_keep_torchs_defaults(*paper.cifar10_pair())
 
 
 def norms(nets: ModuleType) -> None:
-    checks.batch_norms_keep_torchs_defaults(
-        small_g(nets), nets.Discriminator(width=4), *ch17_paper_nets.cifar10_pair()
-    )
+    checks.batch_norms_keep_torchs_defaults(small_g(nets), nets.Discriminator(width=4))
 
 
 def statistics(train: ModuleType) -> None:
@@ -193,6 +196,12 @@ def sampling(metrics: ModuleType) -> None:
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
 
 
+def drawn_within(moment: Any, G: torch.nn.Module, z: torch.Tensor, y: torch.Tensor) -> Any:
+    with moment(G):
+        return G(z, y)
+
+
+PAPER = "experiments.ch17_paper_nets"
 CLASS_LOSS = "F.cross_entropy(class_logits.float(), labels)"
 FAKE_TERM = 'terms["d_class_fake"] = class_loss(on_fake.class_logits, fake.labels)'
 
@@ -224,14 +233,14 @@ CASES = {
     ),
     "eps-for-momentum: in D": Case("nets", DOWN, "nn.BatchNorm2d(c_out, 0.8) if norm", norms),
     "eps-for-momentum: in the paper's D": Case(
-        "nets", "[nn.BatchNorm2d(c_out)] if i", "[nn.BatchNorm2d(c_out, 0.8)] if i", norms
+        PAPER, "[nn.BatchNorm2d(c_out)] if i", "[nn.BatchNorm2d(c_out, 0.8)] if i", paper_norms
     ),
     "leaky-logits: in D": Case(
         "nets", HEAD, "class_logits = F.leaky_relu(self.class_head(h), 0.2) if",
         piece("Discriminator", exhibits.check_class_head),
     ),
     "leaky-logits: in the paper's D": Case(
-        "nets", "logits = self.heads(self.trunk(x))",
+        PAPER, "logits = self.heads(self.trunk(x))",
         "logits = F.leaky_relu(self.heads(self.trunk(x)), 0.2)", paper_heads,
     ),
     "label-times-noise": Case(
@@ -266,10 +275,17 @@ CASES = {
         lambda train: checks.training_draws_in_eval_mode(train, *pair()),
     ),
     "train-mode: samples to measure": Case(
-        "metrics.sampling", "module.eval()", "module.train()", sampling
+        "metrics.sampling", "with evaluating(G) as device:",
+        "with torch.no_grad():\n        device = next(G.train().parameters()).device", sampling,
     ),
     "train-mode: samples to show": Case(
-        "latent", "G.eval()", "G.train()", piece("generate", exhibits.check_sampling)
+        "latent", "with evaluating(G):\n        images = G(z",
+        "with torch.no_grad():\n        images = G.train()(z",
+        piece("generate", exhibits.check_sampling),
+    ),
+    "train-mode: a moment in eval mode": Case(
+        "runtime", "module.eval()", "module.train()",
+        lambda runtime: exhibits.check_sampling(partial(drawn_within, runtime.evaluating)),
     ),
     "average-of-parameters": Case(
         "train", "self.G_ema.state_dict(), self.G.state_dict()",

@@ -1,4 +1,4 @@
-"""The paper's models and commands; images that are streamed; letters in colour."""
+"""The paper's models and commands; images that are streamed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 
-from acgan_lib import colour
 from acgan_lib.data import image_folder
 from acgan_lib.experiments import ch17_paper
 from acgan_lib.scale.streams import FolderStream, ShardStream, write_shards
@@ -77,7 +76,7 @@ def test_a_split_of_imagenet_is_ten_folders_in_order(folder: Path, tmp_path: Pat
     assert data.batch(0, 2, 0)[0].shape == (2, 3, 128, 128)
     with pytest.raises(ValueError, match=r"split must lie in 0\.\.0"):
         ch17_paper.imagenet_split(folder, 1)
-    with pytest.raises(FileNotFoundError, match="name yours with --folder"):
+    with pytest.raises(FileNotFoundError, match="name yours with --root"):
         ch17_paper.imagenet_split(tmp_path / "nothing", 0)
 
 
@@ -93,22 +92,9 @@ def test_a_paper_model_trains_from_the_command_line_and_goes_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(ch17_paper, "BATCH", 2)
-    command = ["imagenet", "--folder", str(folder), "--steps", "1", "--out", str(tmp_path)]
-    ch17_paper.main(command)
+    out = ["--out", str(tmp_path)]
+    ch17_paper.paper("imagenet", seed=0, steps=1, root=str(folder), options=out)
     [run] = list(tmp_path.iterdir())
     assert run.name == "imagenet-0-0.0002-0.0002-0-0"
     assert (run / "last.pt").exists()
     assert "a generator of" in capsys.readouterr().out
-
-
-def test_colour_glyphs_are_letters_that_can_be_read() -> None:
-    data = colour.colour_glyphs("test", "AB", 64, per_class=5, seed=1)
-    assert data.images.shape == (10, 3, 64, 64)
-    assert torch.bincount(data.labels).tolist() == [5, 5]
-    again = colour.colour_glyphs("test", "AB", 64, per_class=5, seed=1)
-    assert torch.equal(data.images, again.images)
-    grey = data.images.float().mean(1).flatten(1) / 255
-    spread = grey.amax(1) - grey.amin(1)
-    assert float(spread.min()) > 0.15  # ink and paper differ
-    with pytest.raises(ValueError, match="32 or more"):
-        colour.colour_glyphs(size=16)

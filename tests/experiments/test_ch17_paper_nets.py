@@ -9,12 +9,12 @@ import pytest
 import torch
 from checks import (
     batch_norms_keep_torchs_defaults,
-    class_survives_zero_latent,
     draws_independently,
     heads_are_affine,
 )
 from torch import Tensor, nn
 
+from acgan_lib.experiments.ch08_museum.exhibits import check_zero_latent
 from acgan_lib.experiments.ch17_paper_nets import (
     GaussianNoise,
     HalfDropout,
@@ -36,7 +36,7 @@ def count(module: nn.Module) -> int:
 
 def test_the_papers_networks_avoid_the_known_traps() -> None:
     G = PaperGenerator((8, 6, 4), 32, latent_dim=8, num_classes=2)
-    class_survives_zero_latent(G)
+    check_zero_latent(lambda **sizes: PaperGenerator((8, 6, 4), 32, 8, sizes["num_classes"]))
     draws_independently(G.eval())
     heads_are_affine(PaperDiscriminator(16, class_head=3), 2048)
     for network in cifar10_pair():

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from standins import Painter, Reader, images
 
 from acgan_lib import metrics
-from acgan_lib.data import glyphs
-from acgan_lib.experiments import ch13_swaps
-from acgan_lib.experiments.ch06_fashion import RESULTS
+from acgan_lib.experiments import ch13_swaps, stored
+from acgan_lib.experiments.ch13_style import STYLE
+from acgan_lib.glyphs import glyphs
 from acgan_lib.nets import Discriminator, Generator
 from acgan_lib.objectives import Batch, acgan
 
@@ -145,13 +147,13 @@ def test_an_unknown_remedy_is_named() -> None:
 
 
 def test_the_recording_holds_three_seeds_of_each_kind_and_shares_in_order() -> None:
-    rows = json.loads(RESULTS.with_name("swaps.json").read_text())
+    rows = stored("swaps")
     for kind in ch13_swaps.KINDS:
         assert [r["seed"] for r in rows if r["model"] == kind] == [0, 1, 2]
     for row in rows:
-        for factor in ch13_swaps.STYLE:
+        for factor in STYLE:
             kept = row[f"kept_{factor}"]
-            assert 0 < kept["low"] <= kept["value"] <= kept["high"] <= 1
+            assert 0 < kept.low <= kept.value <= kept.high <= 1
             assert len(row[f"agreement_{factor}"]) in (10, 26)
 
 
@@ -160,3 +162,80 @@ def test_consistency_reports_share_and_agreement_of_each_factor() -> None:
     found = ch13_swaps.consistency({"a": v})
     assert found["kept_a"] == metrics.swap_consistency(v).kept
     assert found["agreement_a"] == pytest.approx(ch13_swaps.agreement(v), abs=1e-4)
+
+
+# -- what is recorded --------------------------------------------------------------------------
+
+
+def test_each_kind_is_judged_against_unseen_typefaces_and_recorded(
+    results: Path, shipped: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test, asked = images(10, 6, lying=2), []
+
+    def some(split: str, letters: str, size: int) -> Any:
+        asked.append((split, letters, size))
+        return test
+
+    shipped["judge_glyphs32"] = (Reader(10), {})
+    monkeypatch.setattr(ch13_swaps, "glyphs", some)
+    monkeypatch.setattr(ch13_swaps, "train_one", lambda kind, seed, steps: Painter(10))
+    monkeypatch.setattr(ch13_swaps, "swap_grid", lambda G, size, seed: {"stem": SWAPPED + seed})
+    ch13_swaps.swaps(2, steps=1)
+    assert not (results / "swaps.json").exists(), "a try is not recorded"
+    ch13_swaps.swaps(2)
+    assert asked == [("test", "ABCDEFGHIJ", 32)] * 2
+    rows = stored("swaps")
+    assert [(r["model"], r["seed"], r["steps"]) for r in rows] == [
+        (kind, 2, ch13_swaps.STEPS) for kind in ("acgan", "legible", "pairs")
+    ]
+    x, y = metrics.sample(Painter(10), 300, seed=2)
+    for row in rows:
+        assert row["judge_accuracy"] == metrics.proportion(3_000, 3_000)
+        assert row["frechet_judge_distance"] == metrics.frechet_judge_distance(
+            Reader(10), x, test.normalised(), y_a=y, y_b=test.labels
+        )
+        assert row["kept_stem"] == metrics.swap_consistency(SWAPPED + 2).kept
+    similar = metrics.ms_ssim_diversity(x, y, pairs=100)
+    assert rows[0]["ms_ssim"] == metrics.ms_ssim_mean(similar)
+
+
+SWAPPED = torch.randn(30, 10, generator=torch.Generator().manual_seed(4))
+
+
+def test_grids_are_of_the_models_that_are_there_and_of_real_typefaces(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(letters: str, size: int, seed: int) -> tuple[str, int, int]:
+        if seed == 1 and size == 64:
+            raise FileNotFoundError
+        return letters, size, seed
+
+    def grid(G: tuple[str, int, int], size: int, seed: int) -> dict[str, torch.Tensor]:
+        assert G[1:] == (size, seed)
+        return {"stem": SWAPPED[:, : len(G[0])] * (1 + seed)}
+
+    monkeypatch.setattr(ch13_swaps, "trained", trained)
+    monkeypatch.setattr(ch13_swaps, "swap_grid", grid)
+    monkeypatch.setattr(ch13_swaps, "real_grid", lambda letters, size: {"stem": SWAPPED + size})
+    ch13_swaps.swap_grids()
+    rows = {(r["model"], r["seed"]): r for r in stored("swaps")}
+    assert set(rows) == {
+        *(("acgan_glyphs32", seed) for seed in range(3)), ("acgan_glyphs64", 0),
+        ("acgan_glyphs64", 2), *(("acgan_letters32", seed) for seed in range(3)),
+        ("real_glyphs32", 0), ("real_glyphs64", 0), ("real_letters32", 0),
+    }  # fmt: skip
+    assert rows["acgan_glyphs32", 2]["steps"] == 4_000
+    kept = rows["real_glyphs64", 0]["kept_stem"]
+    assert kept == metrics.swap_consistency(SWAPPED + 64).kept
+
+
+def test_the_interval_of_a_swap_is_over_rows_not_over_letters() -> None:
+    """All letters agree in each row, in twelve and in three: the columns could not tell why."""
+    rows = torch.randn(12, 1, generator=torch.Generator().manual_seed(0))
+    noise = 0.5 * torch.randn(12, 1, generator=torch.Generator().manual_seed(1))
+    values = torch.cat([rows + noise, rows - noise, rows + noise, rows - noise], dim=1)
+    few = metrics.swap_consistency(values).kept
+    many = metrics.swap_consistency(values.repeat(25, 1)).kept
+    assert many.value == pytest.approx(few.value)
+    width, narrow = few.high - few.low, many.high - many.low
+    assert narrow / width == pytest.approx(1 / 5, rel=0.35)  # 25 times the rows
