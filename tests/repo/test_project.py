@@ -258,7 +258,7 @@ def test_a_wrong_address_changes_nothing(wrong, tmp_path) -> None:
 # -- what README.md promises --------------------------------------------------------------------
 
 
-def test_readmes_training_runs_on_a_folder_of_images(tmp_path, light) -> None:
+def test_readmes_training_runs_on_a_folder_of_images(tmp_path, alike) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     [example] = [code for code in re.findall(r"```python\n(.*?)```", text, re.S) if "fit(" in code]
     example = example.replace("steps=5000", "steps=2, config=train.TrainConfig(batch_size=4)")
@@ -271,7 +271,7 @@ def test_readmes_training_runs_on_a_folder_of_images(tmp_path, light) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        env=light,
+        env=alike,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split("\n")[-2] == "2 ('cats', 'dogs')"
