@@ -1,4 +1,4 @@
-"""What each process of tests/test_parallel.py does: ``torchrun ranks_worker.py TASK FOLDER``."""
+"""What each process of test_parallel.py does: ``torchrun ranks_worker.py TASK FOLDER``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from acgan_lib import objectives
 from acgan_lib.nets import ConditionalGenerator, Discriminator, DiscriminatorOutput, Generator
-from acgan_lib.scale import ranks
+from acgan_lib.scale.ranks import Ranks, join, sync_batch_norm
 from acgan_lib.train import Progress, Result, StopTraining, TrainConfig, fit
 
 STEPS = 6
@@ -72,7 +72,7 @@ def settings() -> TrainConfig:
     )  # fmt: skip
 
 
-def plain(ranks: ranks.Ranks) -> Result:
+def plain(ranks: Ranks) -> Result:
     """Networks without BatchNorm. A rank's own seed must not matter."""
     torch.manual_seed(ranks.rank)
     G, D = PlainG().double(), PlainD().double()
@@ -80,14 +80,14 @@ def plain(ranks: ranks.Ranks) -> Result:
 
 
 def usual(
-    ranks: ranks.Ranks, *, synced: bool, callbacks=(), run_dir: Path | None = None
+    ranks: Ranks, *, synced: bool, callbacks=(), run_dir: Path | None = None
 ) -> Result:
     """The fast pair, which has BatchNorm in both networks."""
     torch.manual_seed(ranks.rank)
     G, D = Generator(latent_dim=8, num_classes=2, width=4), Discriminator(width=4, class_head=2)
     if synced:
-        ranks.sync_batch_norm(G)
-        ranks.sync_batch_norm(D)
+        sync_batch_norm(G)
+        sync_batch_norm(D)
     return fit(
         G, D, two_classes(), objectives.acgan(),
         steps=STEPS, config=settings(), callbacks=callbacks, run_dir=run_dir, ranks=ranks,
@@ -107,7 +107,7 @@ def kept(result: Result) -> dict:
     return copy.deepcopy({"rows": result.history.rows, "tensors": tensors(result)})
 
 
-def follow(ranks: ranks.Ranks, folder: Path) -> None:
+def follow(ranks: Ranks, folder: Path) -> None:
     """Every comparison with one process."""
     seen = []
 
@@ -127,7 +127,7 @@ def follow(ranks: ranks.Ranks, folder: Path) -> None:
     torch.save(out, folder / f"rank-{ranks.rank}.pt")
 
 
-def killed(ranks: ranks.Ranks, folder: Path) -> None:
+def killed(ranks: Ranks, folder: Path) -> None:
     """Rank 1 dies without a word in the middle of the first try; torchrun starts both again."""
     first_try = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
 
@@ -135,7 +135,7 @@ def killed(ranks: ranks.Ranks, folder: Path) -> None:
         if first_try and ranks.rank == 1 and step == 5:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    average_ = ranks.Ranks.average_
+    average_ = Ranks.average_
     calls = []
 
     def average_or_die(self, values):
@@ -143,7 +143,7 @@ def killed(ranks: ranks.Ranks, folder: Path) -> None:
         die((len(calls) - 1) // 3 + 1)  # D's gradients, G's, and the losses to log: three a step
         average_(self, values)
 
-    ranks.Ranks.average_ = average_or_die
+    Ranks.average_ = average_or_die
     result = usual(ranks, synced=False, run_dir=folder / "run")
     tries = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
     torch.save(kept(result) | {"tries": tries, "calls": len(calls)}, folder / f"{ranks.rank}.pt")
@@ -151,5 +151,5 @@ def killed(ranks: ranks.Ranks, folder: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    with ranks.join() as ranks:
+    with join() as ranks:
         {"follow": follow, "killed": killed}[sys.argv[1]](ranks, Path(sys.argv[2]))

@@ -1,7 +1,7 @@
 """Two processes follow one: the same losses from half the batch each, also after a SIGKILL.
 
-The processes are real ones of ``torchrun`` on this machine, with gloo; tests/ranks_worker.py is
-what they run. Two starts serve all tests here.
+The processes are real ones of ``torchrun`` on this machine, with gloo; ranks_worker.py, beside this
+file, is what they run. Two starts serve all tests here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def torchrun(task: str, folder: Path, *more: str) -> None:
         "--standalone", *more,
         str(HERE / "ranks_worker.py"), task, str(folder),
     ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{HERE}:{HERE.parent}"}
+    path = os.pathsep.join(map(str, (HERE, HERE.parent, HERE.parents[1])))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     started = subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
