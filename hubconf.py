@@ -6,7 +6,7 @@
 
 There is one entry point for each checkpoint in data/checkpoints; ``torch.hub.help`` says what it
 is. Each returns a module in eval mode with the shipped weights, on the CPU unless ``device`` names
-another. torch and safetensors suffice; nothing is downloaded but the repository.
+another. The packages in ``dependencies`` suffice; nothing is downloaded but the repository.
 """
 
 from collections.abc import Callable as _Callable
@@ -15,7 +15,7 @@ import torch as _torch
 
 from acgan_lib import zoo as _zoo
 
-dependencies = ["torch", "numpy", "safetensors"]
+dependencies = ["torch", "numpy", "safetensors", "filelock", "tqdm", "PIL"]
 
 _CALLED = {
     "Discriminator": "``D(x)``: images, float in [-1, 1], to a named tuple of source logit, class "

@@ -5,7 +5,7 @@ The first lines of most work:
     import acgan_lib as ag
 
     images = ag.image_folder("my_images", size=64)     # a folder with one folder for each class
-    train, test = images.split(0.9, seed=0)
+    train, test = images.split(0.8, seed=0)
     game = ag.acgan()                                  # or gan, cgan, infogan, semi
     G, D = ag.pair(train, game)                        # networks that fit the data and the game
     run = ag.fit(G, D, train, game, steps=5000, run_dir="runs/mine")
