@@ -38,8 +38,7 @@ class View(TypedDict, total=False):
     Attributes:
         directions: one slider each. A number asks for that many principal directions of G's
             first layer (``latent.principal_directions``); a finite tensor (k, latent_dim) holds
-            them. Unless given, a face takes a number of its own, and z's first coordinates
-            where G has no such layer.
+            them. Unless given, a face has as many principal directions as suit it, 0 to 4; if G has no such layer, they are z's first coordinates.
         seed: chooses the first z from N(0, 1) (``latent.seeded``), in [0, 2**32); 0 unless given.
         label: the class shown first, by its name or its number in 0..K-1; 0 unless given. Faces
             that show several classes at once take none.
