@@ -232,16 +232,21 @@ def _logits(out: DiscriminatorOutput) -> None:
     classes = False
     if rows is not None and rows.shape[1] > 1:
         classes = bool(((rows >= 0).all(1) & ((rows.sum(1) - 1).abs() < 1e-3)).all())
-    node = out.source_logit.grad_fn
-    while node is not None and node.name().rstrip("0123456789") in _VIEWS:
-        node = node.next_functions[0][0]
-    source = node is not None and node.name().startswith("SigmoidBackward")
+    source = ends_in_sigmoid(out.source_logit)
     if classes or source:
         which = " and ".join(n for n, found in (("source", source), ("class", classes)) if found)
         raise ValueError(
             f"D's {which} outputs are probabilities, but the losses take logits: leave out D's "
             "last sigmoid and softmax, or use adapt(G, D, ..., probabilities=True)"
         )
+
+
+def ends_in_sigmoid(value: Tensor) -> bool:
+    """Tell whether a sigmoid is the last operation that changed a tensor's values."""
+    node = value.grad_fn
+    while node is not None and node.name().rstrip("0123456789") in _VIEWS:
+        node = node.next_functions[0][0]
+    return node is not None and node.name().startswith("SigmoidBackward")
 
 
 _VIEWS = {

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from acgan_lib._checks import ends_in_sigmoid
+from acgan_lib.labels import Labels
 from acgan_lib.nets import (
     ConditionalGenerator,
     Discriminator,
@@ -20,7 +22,7 @@ from acgan_lib.nets import (
     one_hot,
 )
 from acgan_lib.objectives import Objective
-from acgan_lib.runtime import evaluating
+from acgan_lib.runtime import evaluating, pick_device, seeded
 from acgan_lib.train import Images
 
 
@@ -37,10 +39,10 @@ def pair(
         objective: the game that the two are to play.
         width: of both networks; the weights grow with its square. 32 suits 32 px.
         latent_dim: length of z.
-        seed: fixes the first weights. The caller's random state stays as it is.
+        seed: fixes the first weights, the same on each device. The caller's random state stays.
 
     Returns:
-        G and D on the CPU, in training mode.
+        G and D in training mode, on the device that `runtime.pick_device` chooses.
 
     Raises:
         ValueError: if the images have another size, or width is too small for it.
@@ -49,44 +51,18 @@ def pair(
         doublings(data.size, width)
     except ValueError as error:
         raise ValueError(f"the networks do not fit data of {data.size} px: {error}") from error
-    heads = _heads(objective, data.num_classes)
-    labelled = heads["label_input"] or heads["class_head"]
-    with _seeded(seed, torch.device("cpu")):
+    needs, names = objective.needs, tuple(data.class_names)
+    with seeded(seed):
         G = Generator(
-            latent_dim, data.num_classes if labelled else 0, data.channels, width, data.size
+            latent_dim, len(names) if needs.g_labels else 0, data.channels, width, data.size
         )
+        heads = needs.heads(len(names))
         D = Discriminator(data.channels, width, image_size=data.size, **heads)
-    if labelled:
-        G.class_names = tuple(data.class_names)  # type: ignore[assignment]  # zoo.save keeps them
-    return G, D
-
-
-def _heads(objective: Objective, num_classes: int) -> dict[str, int]:
-    """Return the arguments of D that the objective needs.
-
-    TO BE REPLACED, once objectives state their needs, by ``objective.needs.heads(num_classes)``
-    (and ``labelled`` in `pair` by ``objective.needs.g_labels``).
-    """
-    name = objective.name
-    codes = re.match(r"infogan\[(\d+)\]", name)
-    named = num_classes + ("[n+1]" in name) if re.match("acgan|semi|infogan", name) else 0
-    return {
-        "label_input": num_classes if name.startswith("cgan") else 0,
-        "class_head": named,
-        "code_head": int(codes[1]) if codes else 0,
-    }
-
-
-@contextlib.contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """TO BE REPLACED by ``runtime.seeded``, which does the same."""
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.default_generator.manual_seed(seed)
-        if cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield
+    # InfoGAN's classes are found, not given: none of them need be what a name says.
+    if needs.g_labels and not objective.name.startswith("infogan"):
+        G.class_names = names  # type: ignore[assignment]  # zoo.save keeps them
+    device = pick_device()
+    return G.to(device), D.to(device)
 
 
 # -- networks from elsewhere ---------------------------------------------------------------------
@@ -208,7 +184,7 @@ class AdaptedGenerator(_Adapted, ConditionalGenerator):
         if num_classes and "one-hot" not in call:
             self.from_weights = None  # type: ignore[assignment, method-assign]
 
-    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, y: Labels | None = None) -> Tensor:
         """Draw one image for each latent, as `ConditionalGenerator`."""
         K = self.num_classes
         weights = one_hot(y, K, len(z)).to(z) if K else z.new_zeros(len(z), 0)
@@ -232,8 +208,8 @@ class AdaptedDiscriminator(_Adapted):
         self.network, self.call, self.label_input = network, call, label_input
         self.source, self.classes, self.probabilities = source, classes, probabilities
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> DiscriminatorOutput:
-        """Judge images x, float (n, C, H, W); y int64 (n,) only if label_input > 0."""
+    def forward(self, x: Tensor, y: Labels | None = None) -> DiscriminatorOutput:
+        """Judge images x, float (n, C, H, W), with labels y only if label_input > 0."""
         if any(self.probabilities) and torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):  # bfloat16 cannot tell .998 from 1
                 return self(x.float(), y)  # type: ignore[no-any-return]
@@ -280,7 +256,7 @@ def _class_counts(G: nn.Module, D: nn.Module, x: Tensor) -> list[int]:
     embeddings = [part.num_embeddings for part in every if isinstance(part, nn.Embedding)]
     counts: list[int] = []
     for call in ("D(x)", 'D(x, mode="both")', "D(x, y)"):
-        with contextlib.suppress(Exception), _seeded(0, x.device):
+        with contextlib.suppress(Exception), seeded(0, x.device):
             found = _parts(_D_CALLS[call](D, x, x.new_ones(2, 1)))
             if classes := _heads_in(found, None)[1]:
                 counts += [found[classes].shape[1], found[classes].shape[1] - 1]
@@ -329,7 +305,7 @@ def _drawn(
     call: str, G: nn.Module, z: Tensor, weights: Tensor, image: tuple[int, int, int]
 ) -> Tensor:
     """Return two images that a call gives, or say why they are none."""
-    with _seeded(0, z.device):
+    with seeded(0, z.device):
         images = _call_g(call, G, z, weights)
     if not isinstance(images, Tensor) or images.shape != (2, *image):
         got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
@@ -376,7 +352,7 @@ def _wrapped_d(D: nn.Module, x: Tensor, K: int, probabilities: bool) -> AdaptedD
         try:
             outs = []
             for k in (0, max(K - 1, 0)):
-                with _seeded(0, x.device):
+                with seeded(0, x.device):
                     outs.append(_parts(run(D, x, _one_class(k, max(K, 1), x))))
             source, classes = _heads_in(outs[0], K)
         except Exception as error:  # code from elsewhere may raise anything
@@ -405,7 +381,7 @@ def _probabilities(D: AdaptedDiscriminator, x: Tensor, said: bool) -> tuple[bool
     """
     x = torch.cat([x, 1e4 * x, -1e4 * x])  # on some of these a logit leaves 0..1
     y = torch.zeros(len(x), dtype=torch.int64, device=x.device) if D.label_input else None
-    with _seeded(0, x.device):
+    with seeded(0, x.device):
         source, rows, _ = D(x, y)
     low, high = float(source.min()), float(source.max())
     inside = rows is not None and bool(((rows >= 0) & (rows <= 1)).all())
@@ -424,11 +400,9 @@ def _probabilities(D: AdaptedDiscriminator, x: Tensor, said: bool) -> tuple[bool
 
 def _ends_in_sigmoid(run: Callable[[Tensor], Tensor], x: Tensor) -> bool:
     """Tell whether a sigmoid is the last operation that changed the values of ``run(x)``."""
-    with torch.enable_grad(), _seeded(0, x.device):
-        node = run(x.clone().requires_grad_()).grad_fn
-    while node is not None and re.match("View|Reshape|.*Squeeze|Select", node.name()):
-        node = node.next_functions[0][0]
+    with torch.enable_grad(), seeded(0, x.device):
+        found = ends_in_sigmoid(run(x.clone().requires_grad_()))
     # The older spectral norm keeps its last weight, and deepcopy takes none with a graph.
-    with _seeded(0, x.device):
+    with seeded(0, x.device):
         run(x)
-    return node is not None and node.name().startswith("Sigmoid")
+    return found

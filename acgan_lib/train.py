@@ -260,6 +260,12 @@ def fit(
             finally:  # leave no gradients behind
                 state.opt_g.zero_grad(set_to_none=True)
                 state.opt_d.zero_grad(set_to_none=True)
+    about = {
+        "objective": objective.name, "settings": dict(objective.settings),
+        "data": getattr(data, "source", ""), "steps": state.step, "config": asdict(config),
+    }  # fmt: skip
+    for network in (G, D, state.G_ema):
+        network.about = about  # type: ignore[assignment]  # zoo.save keeps it
     return Result(G.eval(), D.eval(), state.G_ema, state.history)
 
 

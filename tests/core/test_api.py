@@ -1,4 +1,4 @@
-"""The ten lines' names: one import, nothing loaded before it is used, a tour that names them all."""
+"""The ten lines' names: one import, nothing loaded before it is used, a tour of them all."""
 
 from __future__ import annotations
 
