@@ -398,8 +398,9 @@ def test_a_touch_stops_the_drift(page_with: Open, G: Any) -> None:
 def test_who_asks_for_less_motion_gets_slow_changes(page_with: Open, atlas: Any, G: Any) -> None:
     page = page_with(widgets.ClassSwap(G, seed=5), clock=True, reduced_motion="reduce")
     page.get_by_role("button", name="Drift").click()
-    assert len(frames_in(page, 1.4, step=0.1)) == 1
-    assert len(frames_in(page, 2, step=0.1)) == 3, "the place before, and two others, 1.5 s apart"
+    [start] = frames_in(page, 1.4, step=0.1)
+    later = [place for place in frames_in(page, 2, step=0.1) if place != start]
+    assert len(later) == 2, "two others, 1.5 s apart"
     page.emulate_media(reduced_motion="no-preference")
     page.get_by_role("button", name="Drift").wait_for()  # what was asked for has changed: it stops
 
