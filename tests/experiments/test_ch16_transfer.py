@@ -10,8 +10,8 @@ import torch
 from standins import Head, images
 
 from acgan_lib import metrics
-from acgan_lib.data import FACTORS, LETTERS, Glyphs
 from acgan_lib.experiments import ch16_transfer, stored
+from acgan_lib.glyphs import FACTORS, LETTERS, Glyphs
 from acgan_lib.nets import Discriminator
 
 

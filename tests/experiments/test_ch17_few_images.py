@@ -12,9 +12,10 @@ from standins import Head, Painter, Reader, images
 from torch import Tensor, nn
 
 from acgan_lib import metrics, objectives
+from acgan_lib.callbacks import SampleGrid
 from acgan_lib.experiments import arrays, ch06_fashion, ch17_few_images, stored
 from acgan_lib.nets import DiscriminatorOutput
-from acgan_lib.train import History, Progress, Result, SampleGrid, TrainConfig
+from acgan_lib.train import History, Progress, Result, TrainConfig
 
 TRAIN, TEST = images(10, 40, seed=1), images(10, 40, lying=10, seed=2)
 
