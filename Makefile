@@ -24,11 +24,11 @@ test: export OMP_NUM_THREADS = 1
 test: .venv ## set up and run everything: lint, types, notebooks, tests, browser
 	@$(PY) tools/preflight.py
 	$(MAKE) lint
-	$(PY) -m pytest -n 2 --dist loadfile --durations=25 --nbval book tests
+	$(PY) -m pytest -n 2 --durations=25 --nbval book tests
 
 test-fast: export OMP_NUM_THREADS = 1
 test-fast: .venv ## the library's core alone, in two minutes
-	$(PY) -m pytest -n 2 --dist loadfile --durations=5 tests/core
+	$(PY) -m pytest -n 2 --durations=5 tests/core
 
 .venv: ## create or update the environment; instant when nothing changed
 	@$(PYTHON) tools/setup_env.py

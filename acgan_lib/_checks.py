@@ -24,6 +24,21 @@ _in_training: set[int] = set()
 _lock = threading.Lock()
 
 
+def data_set(data: Any) -> int:
+    """Return the number of images.
+
+    Raises:
+        ValueError: if the data lack what the loop asks of them (`train.Images`).
+    """
+    asked = ("num_classes", "class_names", "channels", "size", "to", "batch", "__len__")
+    if missing := [name for name in asked if not hasattr(data, name)]:
+        raise ValueError(
+            f"data ({type(data).__name__}) has no {', '.join(missing)}: make it a LabelledImages, "
+            "with data.image_folder or data.from_torchvision"
+        )
+    return len(data)
+
+
 def networks(G: nn.Module, D: nn.Module) -> torch.device:
     """Return the device on which G and D lie.
 

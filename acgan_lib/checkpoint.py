@@ -12,6 +12,7 @@ import io
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +30,29 @@ class Checkpoint:
     """The checkpoint of one run: its path, or None, and what must agree for the run to go on."""
 
     def __init__(self, path: Path | None, identity: Mapping[str, Any]) -> None:
-        self.path, self.identity = path, dict(identity)
+        self.path = path
+        self.identity = {name: _plain(value) for name, value in identity.items()}
 
     def write(self, saved: Mapping[str, Any]) -> None:
         """Replace the checkpoint; at any moment the old one or the new one is whole.
 
         Raises:
             OSError: with the path and what to do, if the disk does not take it.
+            ValueError: if it could not be read again; the old one stays.
         """
-        if self.path is not None:
-            file = io.BytesIO()
+        if self.path is None:
+            return
+        file = io.BytesIO()
+        try:
             torch.save({**saved, "identity": self.identity}, file)
-            _files.write(self.path, file.getvalue())
+            file.seek(0)
+            torch.load(file, weights_only=True)
+        except Exception as error:
+            raise ValueError(
+                "a callback's state_dict() must hold tensors, numbers, strings, lists and dicts "
+                "alone: the checkpoint could not be read again"
+            ) from error
+        _files.write(self.path, file.getvalue())
 
     def read(self) -> dict[str, Any] | None:
         """Return what was kept, on the CPU, or None where nothing was.
@@ -53,13 +65,18 @@ class Checkpoint:
         saved = verified(self.path)
         theirs = saved["identity"]
         different = [
-            f"{name} is {theirs.get(name)} there, {self.identity.get(name)} here"
+            f"{name} is {theirs.get(name, 'not given')} there, {self.identity.get(name)} here"
             for name in {**theirs, **self.identity}
             if theirs.get(name) != self.identity.get(name)
         ]
         if different:
             raise ValueError(f"{self.path} holds another run ({'; '.join(different)}): {_WAY_OUT}")
         return saved
+
+
+def _plain(value: Any) -> str:
+    """Return one text for equal numbers, NumPy's too."""
+    return repr(float(value)).removesuffix(".0") if isinstance(value, Real) else str(value)
 
 
 def verified(path: Path) -> dict[str, Any]:

@@ -234,7 +234,7 @@ def fit(
         raise ValueError(f"steps must be 0 or more, got {steps}")
     config, ranks, latents = config or TrainConfig(), ranks or OneProcess(), latents or draw_latents
     device, rows = _checks.networks(G, D), objective.needs.rows
-    size = _checks.batch_size(config.batch_size, len(data), rows)
+    size = _checks.batch_size(config.batch_size, _checks.data_set(data), rows)
     config, mine = replace(config, batch_size=size), ranks.rows(size)
     moved = data.to(device)
     with _checks.alone(G, D):
@@ -279,8 +279,9 @@ def _identity(
         settings.pop(name)
     if config.linear_decay:
         settings["steps, over which the rates fall"] = steps
+    settings |= {f"the objective's {name}": value for name, value in objective.settings.items()}
     return {
-        "objective": objective.name, "its settings": dict(objective.settings),
+        "objective": objective.name,
         "G": checkpoint.layout(G), "D": checkpoint.layout(D),
         "classes": ", ".join(data.class_names), "data": data.fingerprint(), **settings,
     }  # fmt: skip
@@ -426,7 +427,7 @@ class _State:
                 module.requires_grad_(True)
         self.G_ema = copy.deepcopy(G).eval().requires_grad_(False)
         self.opt_g, self.opt_d = (
-            torch.optim.Adam(module.parameters(), lr, config.betas, fused=True)
+            torch.optim.Adam(module.parameters(), float(lr), config.betas, fused=True)
             for module, lr in ((G, config.lr_g), (D, config.lr_d))
         )
         self.history = History()
@@ -446,7 +447,7 @@ class _State:
     def set_learning_rates(self, t: int) -> None:
         left = 1 - t / self.steps if self.config.linear_decay else 1.0
         for optimiser, lr in ((self.opt_g, self.config.lr_g), (self.opt_d, self.config.lr_d)):
-            optimiser.param_groups[0]["lr"] = lr * left
+            optimiser.param_groups[0]["lr"] = float(lr * left)
 
     @torch.no_grad()
     def average(self) -> None:
@@ -528,4 +529,4 @@ def _stop_if_diverged(
 
 def _mix(seed: int, step: int, rank: int = 0) -> int:
     # torch's CPU generator reads the low 32 bits alone, so the rank must change those.
-    return (seed * 1_000_003 + step) * 2 ^ rank * 2 * 0x9E3779B1 % 2**32
+    return int((seed * 1_000_003 + step) * 2 ^ rank * 2 * 0x9E3779B1 % 2**32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,24 @@ import torch
 from checks import two_classes
 from torch import Tensor
 
+from acgan_lib.data import LabelledImages
 from acgan_lib.nets import Discriminator, Generator
 from acgan_lib.objectives import Objective, acgan
 from acgan_lib.train import Progress, Result, TrainConfig, fit
+
+
+class PartlyLabelled(LabelledImages):
+    """Images of which some have no label."""
+
+    lowest_label = -1
+
+
+def partly(hidden: Sequence[int]) -> PartlyLabelled:
+    """The images of `two_classes`, without the labels of some rows."""
+    data = two_classes()
+    labels = data.labels.clone()
+    labels[list(hidden)] = -1
+    return PartlyLabelled(data.images, labels, data.class_names, data.source)
 
 
 def config(**changes: Any) -> TrainConfig:

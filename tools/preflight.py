@@ -24,8 +24,8 @@ _PLACES = (
     "C:/Program Files (x86)/Google/Chrome/Application/chrome.exe",
 )
 NO_CHROMIUM = (
-    "needed: Chromium, for the browser tests. Install it with: apt-get install "
-    "chromium-headless-shell (or set CHROMIUM to a Chrome or Chromium program)"
+    "needed: Chromium or Chrome, for the browser tests. Install it with: apt-get install "
+    "chromium-headless-shell (or set CHROMIUM to such a program)"
 )
 # What Chromium is started with: headless, and it asks no other host anything by itself.
 FLAGS = [
@@ -50,8 +50,8 @@ def chromium() -> str:
     """
     named = os.environ.get("CHROMIUM")
     if named:
-        if shutil.which(named):
-            return named
+        if found := shutil.which(named):
+            return found
         raise FileNotFoundError(f"CHROMIUM is set to {named}, which is no program. {NO_CHROMIUM}")
     for name in _NAMES:
         if found := shutil.which(name):

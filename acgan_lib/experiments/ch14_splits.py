@@ -75,7 +75,10 @@ def weights_of(num_classes: int, width: int) -> int:
 
 def width_for(num_classes: int, weights: float) -> int:
     """Return the even width whose pair comes closest to that many weights."""
-    return min(range(2, 100, 2), key=lambda w: abs(weights_of(num_classes, w) - weights))
+    sizes = {2: weights_of(num_classes, 2)}
+    while sizes[max(sizes)] < weights:
+        sizes[max(sizes) + 2] = weights_of(num_classes, max(sizes) + 2)
+    return min(sizes, key=lambda width: abs(sizes[width] - weights))
 
 
 def settings(setting: Setting, seed: int) -> dict[str, tuple[splits.Groups, int]]:

@@ -3,7 +3,8 @@
 Each widget is one anywidget over modules of ``front/``. ``explorer(G)`` is where to begin.
 
 - A generator's faces (``LatentExplorer``, ``ClassSwap``, ``ClassMix``, ``LatentMap`` and
-  ``SideBySide``) draw with the reader's own G. They share their keyword arguments: ``View``.
+  ``SideBySide``) draw with the reader's own G. They are each a ``GeneratorFace`` and share
+  their keyword arguments, ``View``.
 - Recorded pictures (``Scrubber`` and ``Scoreboard``) need no kernel.
 - ``widgets.playground`` records 2-D games; ``widgets.export`` writes generators as ONNX files,
   which a page without a kernel draws with.
@@ -12,6 +13,7 @@ Each widget is one anywidget over modules of ``front/``. ``explorer(G)`` is wher
 from acgan_lib.widgets.faces import (
     ClassMix,
     ClassSwap,
+    GeneratorFace,
     LatentExplorer,
     LatentMap,
     SideBySide,
@@ -23,6 +25,7 @@ from acgan_lib.widgets.recorded import Scoreboard, Scrubber
 __all__ = [
     "ClassMix",
     "ClassSwap",
+    "GeneratorFace",
     "LatentExplorer",
     "LatentMap",
     "Scoreboard",

@@ -63,7 +63,9 @@ def to_onnx(G: nn.Module, path: str | Path, *, half: bool = False) -> Export:
         OSError: if the file cannot be written; the old one stays.
     """
     inputs = random_inputs(G, 3)
-    latent.generate_mixed(G, *inputs)  # raises what is wrong with G itself
+    # This raises what is wrong with G itself. It also leaves no weight of an old spectral norm in
+    # the graph of a training step, where it could not be copied.
+    latent.generate_mixed(G, *inputs)
     content = _convert(_FromWeights(folded(G), int(G.num_classes)), inputs, half)  # type: ignore[arg-type]
     difference = compare(G, content)
     if not difference <= LIMIT[half]:
@@ -114,26 +116,17 @@ def folded(G: nn.Module) -> nn.Module:
 
 
 def _eval_copy(G: nn.Module) -> Any:
-    for part, hook in _old_norms(G):  # a weight that is still in a graph cannot be copied
-        setattr(part, hook.name, getattr(part, hook.name).detach())
     return copy.deepcopy(G).cpu().float().eval().requires_grad_(False)
-
-
-def _old_norms(G: nn.Module) -> list[tuple[nn.Module, SpectralNorm | WeightNorm]]:
-    """Modules under ``torch.nn.utils.spectral_norm`` or ``weight_norm``, which work by hooks."""
-    return [
-        (part, hook)
-        for part in G.modules()
-        for hook in part._forward_pre_hooks.values()
-        if isinstance(hook, SpectralNorm | WeightNorm)
-    ]
 
 
 def _bake(G: nn.Module) -> None:
     """Replace each weight that is computed from others, as under spectral norm, by its value."""
-    for part, hook in _old_norms(G):
-        remove = remove_spectral_norm if isinstance(hook, SpectralNorm) else remove_weight_norm
-        remove(part, hook.name)
+    for part in G.modules():
+        for hook in list(part._forward_pre_hooks.values()):  # how torch.nn.utils once did it
+            if isinstance(hook, SpectralNorm):
+                remove_spectral_norm(part, hook.name)
+            elif isinstance(hook, WeightNorm):
+                remove_weight_norm(part, hook.name)
     for part in filter(parametrize.is_parametrized, list(G.modules())):
         # torch's remove_parametrizations changes the class, which a copy shares with its original.
         names: Any = part.parametrizations

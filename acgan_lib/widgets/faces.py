@@ -38,8 +38,8 @@ class View(TypedDict, total=False):
     Attributes:
         directions: one slider each. A number asks for that many principal directions of G's
             first layer (``latent.principal_directions``); a finite tensor (k, latent_dim) holds
-            them. Unless given, a face takes a number of its own, and z's first coordinates
-            where G has no such layer.
+            them. Unless given, a face has 0 to 4 principal directions, as its docstring says;
+            if G has no such layer, they are z's first coordinates.
         seed: chooses the first z from N(0, 1) (``latent.seeded``), in [0, 2**32); 0 unless given.
         label: the class shown first, by its name or its number in 0..K-1; 0 unless given. Faces
             that show several classes at once take none.
@@ -223,7 +223,7 @@ class GeneratorFace(Face):
 
 
 class LatentExplorer(GeneratorFace):
-    """One picture under sliders along latent directions, a 2-D pad and a class menu.
+    """One picture under sliders along four latent directions, a 2-D pad and a class menu.
 
     ``G`` and what is raised: see GeneratorFace; keyword arguments: see View. "New z" takes the
     next seed. ``widget.z`` and ``widget.image()`` tell Python what the reader sees.
@@ -261,7 +261,7 @@ def explorer(G: nn.Module, **view: Unpack[View]) -> LatentExplorer:
 
 
 class ClassSwap(GeneratorFace):
-    """One z under every class, in a row; sliders move that z.
+    """One z under every class, in a row; two sliders move that z.
 
     Arguments as LatentExplorer's, without ``label``. ``widget.image()`` is the whole row,
     (K, C, H, W).
@@ -285,7 +285,8 @@ class ClassMix(GeneratorFace):
     """From class ``a`` to class ``b`` at fixed z, by class weights 1 - t and t.
 
     G needs ``from_weights(z, w)``, w (n, K). ``a`` and ``b`` are names or numbers, ``t`` is the
-    first share of b, in [0, 1]. Other arguments as LatentExplorer's, without ``label``.
+    first share of b, in [0, 1]. Other arguments as LatentExplorer's, without ``label``; no
+    directions unless given.
     ``widget.image()`` is the mixed picture, (C, H, W).
     """
 
@@ -367,7 +368,7 @@ class SideBySide(GeneratorFace):
     """Several generators under the same z and class, such as the checkpoints of one training.
 
     ``generators`` names them in the order in which they stand; all take the same z and classes.
-    The sliders follow principal directions of the *last* one. Other arguments as
+    The one slider follows a principal direction of the *last* one. Other arguments as
     LatentExplorer's; ``widget.image()`` is one picture for each generator, (n, C, H, W).
     """
 

@@ -4,24 +4,17 @@
 latents, D's source logit on a lattice, and at each sample the way in which G's loss pushes it.
 ``Playground`` shows one recording, or two side by side::
 
-    from acgan_lib.widgets import playground
-
-    playground.Playground(playground.load())                                  # all shipped runs
-    playground.Playground(playground.load("saturating", "non-saturating"), compare="non-saturating")
-
     torch.manual_seed(0)
     mine = playground.record(toy.PointGenerator(), toy.PointDiscriminator(), toy.ring(),
                              objectives.gan(), steps=1000, lr_g=1e-3, lr_d=1e-3)
     playground.Playground({"mine": mine})
 
-``python -m acgan_lib.widgets.playground`` plays and stores the shipped runs again, and with each
-the other seeds of its setting: a recording is seed 0 of its setting, whatever it shows.
+The recordings that ship are those of ``acgan_lib.experiments.ch02_games``.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -30,27 +23,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from acgan_lib import objectives, toy
-from acgan_lib._files import data_dir, write
+from acgan_lib import toy
 from acgan_lib.losses import d_source_fake, d_source_real
 from acgan_lib.objectives import Batch, Objective
 from acgan_lib.train import frozen
 from acgan_lib.widgets.base import Face, bundle, style
 
-__all__ = ["Frame", "Playground", "Recording", "load", "record", "seeds"]
+__all__ = ["Frame", "Playground", "Recording", "record"]
 
 MEASURED = 1000  # samples behind each number; the first of them are the points that are drawn
-STEPS = 1200
-SEEDS = 5
-HEAD_START = {"lr_d": 1e-3, "head_start": 500}
-SETTINGS: dict[str, dict[str, Any]] = {
-    "healthy": {"lr_g": 1e-3, "lr_d": 1e-3},
-    "collapsed": {"lr_g": 1e-4, "lr_d": 1e-2},
-    "cycling": {"lr_g": 2e-3, "lr_d": 2e-4},
-    "saturating": {"saturating": True, "lr_g": 3e-3, "plain_g": True, **HEAD_START},
-    "non-saturating": {"saturating": False, "lr_g": 3e-3, "plain_g": True, **HEAD_START},
-    "saturating, Adam": {"saturating": True, "lr_g": 1e-3, **HEAD_START},
-}
 
 
 class Frame(NamedTuple):
@@ -301,81 +282,3 @@ class Playground(Face):
         self.nbytes = sum(len(run.data) for run in recordings.values())
         about = f"{', '.join(names)}; frames={count}, points={recordings[show].count}"
         super().__init__(spec, "", about)
-
-
-def load(*names: str) -> dict[str, Recording]:
-    """Return the shipped recordings by name, all of them where none is named.
-
-    Raises:
-        KeyError: there is no recording of that name.
-    """
-    kept = _stored()["recordings"]
-    return {name: Recording(**kept[name]) for name in names or kept}
-
-
-def seeds(name: str) -> list[dict[str, Any]]:
-    """Return how the seeds of a shipped recording's setting ended, one row a seed.
-
-    ``modes`` and ``high_quality`` are those of the last frame; ``most_modes`` is the most in any
-    frame; ``visited`` counts the modes that were at some frame nearest to most samples; ``moved``
-    is the median distance of the drawn points from where they were at step 0.
-    """
-    rows: list[dict[str, Any]] = _stored()["seeds"][name]
-    return rows
-
-
-def _stored() -> dict[str, Any]:
-    path = data_dir() / "results" / "playground.json"
-    stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return stored
-
-
-def _run(name: str, seed: int) -> Recording:
-    """Play and record one seed of a shipped setting."""
-    settings = {**SETTINGS[name]}
-    saturating = settings.pop("saturating", False)
-    torch.manual_seed(seed)
-    return record(
-        toy.PointGenerator(),
-        toy.PointDiscriminator(),
-        toy.ring(),
-        objectives.gan(saturating=saturating),
-        steps=STEPS,
-        seed=seed,
-        settings={"seed": seed, "steps": STEPS, "saturating": saturating, **SETTINGS[name]},
-        **settings,
-    )
-
-
-def _ending(run: Recording) -> dict[str, Any]:
-    """One row of :func:`seeds`."""
-    frames = [run.frame(i) for i in range(len(run.steps))]
-    ring = toy.Mixture(torch.tensor(run.means, dtype=torch.float64), run.std)
-    visited = {int(ring.nearest(frame.points).mode().values) for frame in frames[1:]}
-    moved = (frames[-1].points - frames[0].points).norm(dim=1).median()
-    return {
-        "seed": run.settings["seed"],
-        "modes": int(run.numbers["modes"][-1]),
-        "high_quality": run.numbers["high_quality"][-1],
-        "most_modes": int(max(run.numbers["modes"])),
-        "visited": len(visited),
-        "moved": float(f"{float(moved):.2g}"),
-    }
-
-
-def main() -> None:
-    """Play every setting's seeds, print how each ended, and store what :func:`load` reads."""
-    torch.set_num_threads(1)
-    stored: dict[str, Any] = {"recordings": {}, "seeds": {}}
-    for name in SETTINGS:
-        runs = [_run(name, seed) for seed in range(SEEDS)]
-        stored["recordings"][name] = asdict(runs[0])
-        stored["seeds"][name] = [_ending(run) for run in runs]
-        for row in stored["seeds"][name]:
-            print(name, row, flush=True)
-    path = data_dir() / "results" / "playground.json"
-    write(path, (json.dumps(stored) + "\n").encode())
-
-
-if __name__ == "__main__":
-    main()

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from checks import two_classes
@@ -186,6 +187,24 @@ def test_a_callback_that_stops_the_run_stops_those_after_it(tmp_path: Path) -> N
     assert seen == ["stop"]
     assert [row["step"] for row in result.history.rows] == [1]
     assert not result.G.training
+
+
+@pytest.mark.parametrize("kept", [np.zeros(3), np.float64(1), lambda: 0, Path("here")])
+def test_a_state_that_could_not_be_read_again_is_refused_before_the_first_step(
+    tmp_path: Path, kept: Any
+) -> None:
+    class Keeps:
+        def __call__(self, progress: Progress) -> None:
+            raise AssertionError("a step was taken")
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"kept": kept}
+
+        def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+    with pytest.raises(ValueError, match=r"a callback's state_dict\(\) must hold tensors"):
+        tiny_run(tmp_path, steps=1, callbacks=[Keeps()])
+    assert not (tmp_path / "last.pt").exists()
 
 
 def test_only_rank_0_keeps_what_callbacks_gather(tmp_path: Path) -> None:

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from checks import two_classes
-from tiny_runs import Stop, assert_same, config, networks, stop_at, tiny_run, weights
+from PIL import Image
+from tiny_runs import Stop, assert_same, config, networks, partly, stop_at, tiny_run, weights
 from torch import Tensor, nn
 
 from acgan_lib import checkpoint
 from acgan_lib.callbacks import CsvHistory
 from acgan_lib.data import LabelledImages
-from acgan_lib.experiments.ch15_labels import hide_labels
 from acgan_lib.nets import Discriminator, Generator
 from acgan_lib.objectives import Objective, acgan, semi
 from acgan_lib.regularise import diff_augment, r1
-from acgan_lib.scale.stacked import summed
+from acgan_lib.scale.stacked import StackedImages, summed
+from acgan_lib.scale.streams import FolderStream
 from acgan_lib.train import Progress, Result, StopTraining, fit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -262,7 +265,7 @@ def test_a_wrapper_hides_no_setting(
 ) -> None:
     with pytest.raises(Stop):
         tiny_run(tmp_path, 4, wrap(here), [stop_at(2)])
-    with pytest.raises(ValueError, match=r"its settings is .* there, .* here"):
+    with pytest.raises(ValueError, match=r"the objective's .* is .* there, .* here"):
         tiny_run(tmp_path, 4, wrap(there))
     tiny_run(tmp_path, 4, wrap(here))
 
@@ -274,9 +277,49 @@ def test_a_wrappers_own_setting_counts(tmp_path: Path) -> None:
 
 
 def test_hidden_labels_are_content_too(tmp_path: Path) -> None:
-    tiny_run(tmp_path, 2, semi(), data=hide_labels(two_classes(), 5, seed=0))
+    tiny_run(tmp_path, 2, semi(), data=partly(hidden=[3, 4]))
     with pytest.raises(ValueError, match="data is 40 images, SHA-256"):
-        tiny_run(tmp_path, 2, semi(), data=hide_labels(two_classes(), 5, seed=1))
+        tiny_run(tmp_path, 2, semi(), data=partly(hidden=[4, 5]))
+
+
+def test_equal_numbers_of_another_type_are_the_same_run(tmp_path: Path) -> None:
+    tiny_run(tmp_path, 2, acgan(g_class_weight=1), lr_g=np.float64(5e-4), seed=np.int64(3))
+    tiny_run(tmp_path, 2, acgan(g_class_weight=1.0), lr_g=5e-4, seed=3)
+    with pytest.raises(ValueError, match=r"\(seed is 3 there, 4 here\): give a new run_dir"):
+        tiny_run(tmp_path, 2, acgan(g_class_weight=1.0), lr_g=5e-4, seed=4)
+
+
+def test_a_fingerprint_is_of_the_content_alone() -> None:
+    data = two_classes()
+    strided = data.images.transpose(2, 3).contiguous().transpose(2, 3)
+    renamed = other_data(images=strided, source="elsewhere", class_names=("a", "b"))
+    assert renamed.fingerprint() == data.fingerprint()
+    assert re.fullmatch(r"40 images, SHA-256 [0-9a-f]{16}", data.fingerprint())
+    order = torch.arange(40).roll(2)  # the same labels, other images to them
+    others = [data.subset(order), data.subset(torch.arange(39)), one_pixel_changed()]
+    reshaped = other_data(images=data.images.view(10, 1, 64, 64), labels=data.labels[:10])
+    found = {d.fingerprint() for d in (data, *others, reshaped)}
+    assert len(found) == 5
+
+
+def test_a_stack_and_a_stream_have_fingerprints_too(tmp_path: Path) -> None:
+    a, b = two_classes(), two_classes(seed=1)
+    stacks = [
+        StackedImages(parts, seeds).fingerprint()
+        for parts, seeds in (((a, b), (0, 1)), ((b, a), (0, 1)), ((a, b), (0, 2)), ((a, a), (0, 1)))
+    ]
+    assert len(set(stacks)) == 4
+    for name in ("dark", "light"):
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            Image.new("RGB", (40, 40), (i, 0, 0)).save(tmp_path / name / f"{i}.png")
+    first = FolderStream(tmp_path).fingerprint()
+    assert FolderStream(tmp_path).fingerprint() == first
+    assert first.startswith("4 images, SHA-256 of names and sizes ")
+    Image.new("RGB", (40, 41), (9, 9, 9)).save(tmp_path / "dark" / "1.bmp")
+    more = FolderStream(tmp_path).fingerprint()
+    (tmp_path / "dark" / "1.bmp").rename(tmp_path / "light" / "1.bmp")
+    assert len({first, more, FolderStream(tmp_path).fingerprint()}) == 3
 
 
 # --- damage -------------------------------------------------------------------------------------

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 import torch
 from checks import two_classes
-from tiny_runs import config, networks
+from tiny_runs import config, networks, partly
 from torch import Tensor, nn
 
 from acgan_lib.data import LabelledImages
-from acgan_lib.experiments.ch15_labels import hide_labels
 from acgan_lib.experiments.ch17_paper_nets import PaperDiscriminator, PaperGenerator
 from acgan_lib.nets import (
     ConditionalGenerator,
@@ -143,7 +142,7 @@ def test_a_g_without_classes_is_refused_where_it_is_asked_for_one(objective: Obj
 
 
 def test_hidden_labels_name_semi() -> None:
-    for hidden in (hide_labels(two_classes(), 19, seed=0), hide_labels(two_classes(), 0, seed=0)):
+    for hidden in (partly([7, 30]), partly(range(40))):
         words = r"data hides (2|40) of 40 labels .* take objectives\.semi\(\), or data\.labelled"
         refuse(words, data=hidden)
         D = Discriminator(width=4, label_input=2)
@@ -151,7 +150,7 @@ def test_hidden_labels_name_semi() -> None:
         for objective in (semi(), gan(), infogan(codes=1)):
             D = Discriminator(width=4, **objective.needs.heads(2))
             fit(networks()[0], D, hidden, objective, steps=1, config=config())
-    fit(*networks(), hide_labels(two_classes(), 20, 0), acgan(), steps=1, config=config())
+    fit(*networks(), partly([]), acgan(), steps=1, config=config())
 
 
 @dataclass(frozen=True)
@@ -207,6 +206,16 @@ X, Y = two_classes().normalised(), two_classes().labels
 def test_data_that_break_their_promise_are_refused(changes: Any, words: str) -> None:
     fit(*networks(), stream(), acgan(), steps=1, config=config())
     refuse(words, data=stream(**changes))
+
+
+def test_data_of_another_library_name_what_makes_them_fit() -> None:
+    class ImageFolder(list):
+        class_to_idx: dict[str, int]
+
+    for other in (ImageFolder([(X[0], 0)]), X, [(X[0], 0)]):
+        words = rf"data \({type(other).__name__}\) has no num_classes, .*data\.from_torchvision"
+        with pytest.raises(ValueError, match=words):
+            fit(*networks(), other, acgan(), steps=1, config=config())
 
 
 # --- sizes --------------------------------------------------------------------------------------

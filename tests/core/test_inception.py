@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch_fidelity
-from torch import Tensor
+from torch import Tensor, nn
 from torch_fidelity import metric_fid
 
 from acgan_lib import metrics
@@ -40,6 +40,9 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = Random("random", ["2048"], feature_extractor_weights_path=str(path))
+        for part in network.modules():
+            if isinstance(part, nn.Conv2d | nn.Linear):  # else all images end as the same features
+                nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
     torch.save(network.state_dict(), path)
     return path
 
@@ -75,15 +78,16 @@ class Bytes(torch.utils.data.Dataset[Tensor]):
 def test_scores_are_those_of_torch_fidelity(published: Path) -> None:
     """Its whole way from bytes to figures, but for FID's root, which takes minutes at 2,048."""
     net = metrics.load_inception(published)
-    a, b = images(4), images(3, seed=1).clamp(-0.8, 0.8)
+    a, b = images(4, side=4), images(3, side=4, seed=1) / 2
     theirs: dict[str, Any] = torch_fidelity.calculate_metrics(
         input1=Bytes(a), input2=Bytes(b), isc=True, isc_splits=1, kid=True,
         kid_subsets=1, kid_subset_size=3, samples_shuffle=False, cuda=False, verbose=False,
         feature_extractor_weights_path=str(published), cache=False, save_cpu_ram=True,
     )  # fmt: skip
     score = metrics.inception_score(net, a, resamples=5, progress=False)
-    assert score.value == pytest.approx(theirs["inception_score_mean"], rel=1e-5)
+    assert score.value - 1 == pytest.approx(theirs["inception_score_mean"] - 1, rel=1e-3)
     assert score.n == 4
+    assert score.value > 1.001
     features = [metrics.in_batches(net, net.features, x) for x in (a, b)]
     assert features[0].shape == (4, 2048)
     # The Frechet distance is the same in any basis; 7 rows need 7 of the 2,048 dimensions.
@@ -92,11 +96,13 @@ def test_scores_are_those_of_torch_fidelity(published: Path) -> None:
     distance = metric_fid.fid_statistics_to_metric(*statistics, verbose=False)
     ours = metrics.fid(net, a, b, resamples=2, progress=False)
     assert ours.value == pytest.approx(distance["frechet_inception_distance"], rel=1e-4)
+    assert ours.value > 0.01
     assert ours.n == 3
     # It draws three of the four at random.
     subsets = [[i for i in range(4) if i != left_out] for left_out in range(4)]
     kernel = [metrics.kid(features[0][rows], features[1]).value for rows in subsets]
-    assert min(abs(value - theirs["kernel_inception_distance_mean"]) for value in kernel) < 1e-6
+    theirs_kernel = theirs["kernel_inception_distance_mean"]
+    assert min(abs(value - theirs_kernel) for value in kernel) < 1e-4 * abs(theirs_kernel)
 
 
 def test_grey_images_become_three_equal_channels(published: Path) -> None:

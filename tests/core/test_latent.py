@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -231,3 +232,18 @@ def test_principal_directions_errors() -> None:
         latent.principal_directions(nn.Linear(3, 3), 1)
     with pytest.raises(TypeError, match="no linear layer"):
         latent.principal_directions(nn.Conv2d(1, 1, 1), 1, latent_dim=4)
+
+
+def test_a_seeds_latent_is_these_numbers_in_every_version_and_in_the_browser() -> None:
+    """A seed that a reader wrote down must give the same picture for ever."""
+    mixed = latent._hash(np.array([0, 1, 0xDEADBEEF], dtype=np.uint64))
+    assert mixed.tolist() == [0, 0x514E28B7, 0x0DE5C6A9]  # MurmurHash3's fmix32
+    wanted = {
+        0: [0.42232818, -0.79845683, 0.89508288, -0.81692221],
+        7: [-1.24332743, 0.43659302, 1.58157007, -0.54618139, 0.34823945],
+        2**32 - 1: [-0.0084917970, 1.0129411601],
+    }
+    for seed, values in wanted.items():
+        found = latent.seeded(seed, len(values))
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, torch.tensor(values), rtol=0, atol=2e-7)

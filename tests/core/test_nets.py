@@ -212,6 +212,32 @@ def test_batch_norms_keep_torchs_defaults() -> None:
         batch_norms_keep_torchs_defaults(network)
 
 
+@pytest.mark.parametrize("image_size", [32, 64, 128])
+def test_leaky_relus_have_the_slope_of_the_paper(image_size: int) -> None:
+    D = Discriminator(width=8, class_head=3, label_input=3, image_size=image_size)
+    slopes = [m.negative_slope for m in D.modules() if isinstance(m, nn.LeakyReLU)]
+    assert slopes == [0.2] * len(D.trunk[:-1])  # the last flattens
+
+
+@pytest.mark.parametrize("image_size", [32, 64, 128])
+def test_every_block_starts_from_a_narrow_normal_and_biases_from_zero(image_size: int) -> None:
+    """N(0, 0.02) for weights, N(1, 0.02) for BatchNorm's, in G, where PyTorch's own differ."""
+    G = Generator(num_classes=3, width=32, image_size=image_size)
+    kinds = {nn.Linear: (0.0, 0.02), nn.Conv2d: (0.0, 0.02), nn.BatchNorm2d: (1.0, 0.02)}
+    checked = 0
+    for name, layer in G.named_modules():
+        if type(layer) in kinds:
+            mean, std = kinds[type(layer)]
+            w = layer.weight.detach()
+            error = std / math.sqrt(w.numel())
+            assert abs(float(w.mean()) - mean) < 5 * error, name
+            assert float(w.std()) == pytest.approx(std, rel=5 / math.sqrt(2 * w.numel())), name
+            checked += 1
+            bias = layer.bias
+            assert bias is None or not bias.detach().any(), name
+    assert checked == 3 + 2 * {32: 3, 64: 4, 128: 5}[image_size]
+
+
 def test_spectral_norm_keeps_every_layers_largest_singular_value_at_one() -> None:
     D = Discriminator(width=8, label_input=2, class_head=3)
     layers = [m for m in D.modules() if isinstance(m, nn.Conv2d | nn.Linear)]

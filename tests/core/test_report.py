@@ -164,13 +164,13 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_report_holds_each_metrics_own_figure(judge: Judge, brief: None, capfd) -> None:
     test, G = bars(24, seed=5), Draws()
-    found = metrics.report(G, judge, test, n=44, seed=3)
+    found = metrics.report(G, judge, test, n=55, seed=3)
     bar = capfd.readouterr().err
     assert "CAS: 100%" in bar
     assert "judge: 100%" in bar
     # In the shares of test, 24, 12 and 8 of 44; then as many as are in its first half.
-    assert G.asked == [[1, 1, 1], [24, 12, 8], [12, 6, 4]]
-    x, y = metrics.sample(G, [24, 12, 8], seed=3)
+    assert G.asked == [[1, 1, 1], [30, 15, 10], [12, 6, 4]]
+    x, y = metrics.sample(G, [30, 15, 10], seed=3)
     x_test, y_test = test.normalised(), test.labels
     first, second = _halves(y_test, 3)
     x_half, y_half = metrics.sample(G, [12, 6, 4], seed=4)
@@ -199,6 +199,7 @@ def test_a_report_holds_each_metrics_own_figure(judge: Judge, brief: None, capfd
         "KID, judge's features": metrics.kid(one, other, y_a=y_one, y_b=y_other),
     }
     assert found.samples["CAS"].n == found.real["accuracy"].n == 44
+    assert found.samples["accuracy"].n == 55
     assert found.samples["Frechet judge distance"].n == 22
     assert found.samples["accuracy"].value > 0.9
 

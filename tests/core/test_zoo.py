@@ -547,3 +547,30 @@ def test_shipped_networks_bring_the_names_of_their_classes() -> None:
     assert zoo.load("judge_glyphs32").class_names == tuple(ascii_uppercase)
     for name in ("dcgan_fashion", "infogan_fashion", "style_glyphs32"):
         assert not hasattr(zoo.load(name), "class_names")
+
+
+# -- whose weights are these ---------------------------------------------------------------------
+
+
+def test_a_network_has_its_shipped_name_as_long_as_its_weights_are_the_shipped_ones() -> None:
+    """The book's pages draw with the shipped weights where a network has such a name."""
+    G = zoo.load("acgan_few_fashion")
+    assert zoo.name_of(G) == "acgan_few_fashion"
+    with torch.no_grad():
+        G.to_image.bias += 1e-3  # trained on
+    assert zoo.name_of(G) is None
+    G.load_state_dict(zoo.load("acgan_few_fashion").state_dict())
+    assert zoo.name_of(G) == "acgan_few_fashion"
+    G.norm.num_batches_tracked += 1  # a buffer counts too
+    assert zoo.name_of(G) is None
+
+
+def test_a_network_that_no_load_gave_has_no_name() -> None:
+    G = zoo.load("acgan_few_fashion")
+    copy = Generator(width=16)
+    copy.load_state_dict(G.state_dict())
+    assert zoo.name_of(copy) is None
+    copy.zoo_name = "acgan_fashion"  # of another width
+    assert zoo.name_of(copy) is None
+    copy.zoo_name = "nothing"
+    assert zoo.name_of(copy) is None

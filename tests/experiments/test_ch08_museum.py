@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import checks
@@ -25,7 +25,7 @@ import pytest
 import torch
 
 from acgan_lib.experiments import ch08_museum, stored
-from acgan_lib.experiments.ch08_museum import exhibits
+from acgan_lib.experiments.ch08_museum import exhibits, runs
 from acgan_lib.losses import class_loss as class_loss_of
 from acgan_lib.nets import Discriminator, Generator
 from acgan_lib.objectives import gan
@@ -314,3 +314,38 @@ def test_every_bug_that_the_library_could_have_has_a_case() -> None:
     nowhere = {"best-by-d", "graded-by-d"}  # the library ranks nothing; its grader is the judge
     tried = {bug.partition(":")[0] for bug in CASES}
     assert tried == {one.name for one in ch08_museum.EXHIBITS} - nowhere
+
+
+# --- the recording ----------------------------------------------------------------------------
+
+
+def test_a_seed_is_recorded_beside_the_others_and_only_the_first_has_pictures(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[tuple[str, int]] = []
+
+    def rehearse(name: str, *, seed: int, callbacks: Any) -> Any:
+        trained.append((name, seed))
+        for watch in callbacks:
+            watch.frames = [(s, torch.full((20, 1, 32, 32), s % 256).byte()) for s in runs.FRAMES]
+        return SimpleNamespace(history=SimpleNamespace(rows=[{"step": 300, "g_class": 1.23456}]))
+
+    grid = torch.zeros(20, 1, 32, 32, dtype=torch.uint8)
+    after = {"best-by-d": {"wrong": 0.9, "right": 0.5}}
+    monkeypatch.setattr(runs, "rehearse", rehearse)
+    monkeypatch.setattr(runs, "measure_run", lambda result, name, seed: {"judge": seed})
+    monkeypatch.setattr(runs, "after_the_fact", lambda result: ({"best-by-d": grid}, after))
+    monkeypatch.setattr(runs, "two_batches", lambda: {"train-mode": grid})
+    for seed in (1, 0, 1):
+        ch08_museum.museum(seed)
+    kept = stored("museum")
+    names = (ch08_museum.FIXED, *ch08_museum.TRAINABLE)
+    assert trained == [(name, seed) for seed in (1, 0, 1) for name in names]
+    assert list(kept) == ["steps", "runs", "after", "numbers"]
+    for name in names:
+        assert kept["runs"][name]["seeds"] == {"0": {"judge": 0}, "1": {"judge": 1}}
+        assert kept["runs"][name]["rows"] == [{"step": 300, "g_class": 1.2346}]
+        assert ch08_museum.recorded_grid(name, 0).unique().tolist() == [75]
+    assert kept["after"] == after, "a later seed does not take it away"
+    assert set(kept["numbers"]) == {one.name for one in ch08_museum.EXHIBITS}
+    assert ch08_museum.recorded_grid("train-mode").shape == (20, 1, 32, 32)

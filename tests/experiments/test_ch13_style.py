@@ -26,7 +26,7 @@ def letters() -> Glyphs:
 
 
 def test_it_reads_a_factor_in_its_own_units(letters: Glyphs) -> None:
-    judge = ch13_style.train_style_judge(letters, steps=60, factors=("weight",), seed=1)
+    judge = ch13_style.train_style_judge(letters, steps=40, factors=("weight",), seed=1)
     assert not judge.training
     with torch.no_grad():
         read = judge(letters.normalised())

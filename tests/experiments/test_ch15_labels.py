@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from checks import StubD, log_softmax, two_classes
+from standins import Head, Painter, Reader, images
 
-from acgan_lib import objectives
-from acgan_lib.data import UNLABELLED, LabelledImages
-from acgan_lib.experiments import ch15_labels
-from acgan_lib.experiments.ch15_labels import hide_labels
+from acgan_lib import metrics, objectives
+from acgan_lib.data import UNLABELLED, LabelledImages, to_uint8
+from acgan_lib.experiments import arrays, ch15_labels, stored
+from acgan_lib.experiments.ch15_labels import PartlyLabelled, hide_labels
 from acgan_lib.losses import class_loss, known_class_loss
 from acgan_lib.nets import Discriminator, Generator
 from acgan_lib.objectives import Batch
-from acgan_lib.train import TrainConfig, fit
+from acgan_lib.train import History, Result, TrainConfig, fit
 
 LABELS = torch.tensor([2, UNLABELLED, 0, UNLABELLED, 1])
 
@@ -160,28 +161,112 @@ def test_the_classifier_learns_what_is_easy() -> None:
     assert bool((D(data.normalised()).class_logits.argmax(1) == light).all())
 
 
-def test_each_run_is_done_once_and_recorded(tmp_path, monkeypatch) -> None:
-    data = two_classes(40)
-    tasks = {"fashion": ch15_labels.Task(data, data, "judge_fashion", (10, 20))}
-    monkeypatch.setattr(ch15_labels, "LABEL_RESULTS", tmp_path / "labels.json")
-    monkeypatch.setattr(ch15_labels, "STEPS", 1)
-    monkeypatch.setattr(ch15_labels, "BATCH", 8)
+TRAIN, TEST = images(4, 30, seed=1), images(4, 8, lying=2, seed=2)
+TASK = ch15_labels.Task(TRAIN, TEST, "judge_x", (10, 30))
+
+
+def known(data: LabelledImages) -> list[int]:
+    """How many images of each class have a label."""
+    return torch.bincount(data.labels[data.labels != UNLABELLED], minlength=4).tolist()
+
+
+def test_the_classifier_sees_the_labelled_images_alone_and_is_tested_on_the_test_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[LabelledImages, int, int, int]] = []
+
+    def train_classifier(data: LabelledImages, *, steps: int, seed: int, shift: int) -> Head:
+        seen.append((data, steps, seed, shift))
+        return Head(4, 4)
+
+    monkeypatch.setattr(ch15_labels, "train_classifier", train_classifier)
+    for method in ("classifier", "classifier+shift"):
+        assert ch15_labels.run(TASK, 10, method, seed=3) == {"head": metrics.proportion(24, 32)}
+    for (data, steps, seed, shift), wanted in zip(seen, (0, 1), strict=True):
+        assert known(data) == [10, 10, 10, 10]
+        assert len(data) == 40
+        assert torch.equal(data.images, hide_labels(TRAIN, 10, 3).labelled().images)
+        assert (steps, seed, shift) == (ch15_labels.STEPS, 3, wanted)
+
+
+@pytest.mark.parametrize("variant", ["real+fake", "n+1"])
+def test_samples_are_judged_by_the_judge_and_the_head_on_the_test_images(
+    variant: Any, shipped: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G shows each class under the next one's name, which D's head has agreed to call right."""
+    shipped["judge_x"] = (Reader(26), {})
+    seen: list[PartlyLabelled] = []
+
+    class Agreed(Head, Discriminator):
+        def __init__(self) -> None:
+            Head.__init__(self, 5, 4, off=3)
+
+    def train_gan(data: PartlyLabelled, *, steps: int, seed: int, variant: str) -> Result:
+        seen.append(data)
+        return Result(Painter(4, off=1), Agreed(), Painter(4, off=1), History())
+
+    monkeypatch.setattr(ch15_labels, "train_gan", train_gan)
+    found = ch15_labels.run(TASK, 10, variant, seed=3)
+    assert found["samples"] == metrics.proportion(0, 1_200), "D would call all of them right"
+    assert found["samples_renamed"].value == 1
+    assert found["head"] == metrics.proportion(0 + 8, 32)  # on test images it reads one too low
+    [data] = seen
+    assert (len(data), known(data)) == (120, [10, 10, 10, 10])
+    assert torch.equal(data.labels, hide_labels(TRAIN, 10, 3).labels)
+    x, y = metrics.sample(Painter(4, off=1), 300, seed=3)
+    first = torch.cat([torch.nonzero(y == k).flatten()[:2] for k in range(4)])
+    assert torch.equal(found["pictures"], to_uint8(x[first]))
+
+
+def test_each_class_loss_has_the_logits_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[tuple[int, str, int, float]] = []
+
+    def fit(G: Any, D: Any, data: Any, objective: Any, *, steps: int, config: Any) -> None:
+        share = float((data.labels != UNLABELLED).float().mean())
+        met.append((D.class_head.out_features, objective.name, config.batch_size, share))
+
+    monkeypatch.setattr(ch15_labels, "fit", fit)
+    for variant in ("real+fake", "real", "n+1"):
+        ch15_labels.train_gan(hide_labels(TRAIN, 2, 0), steps=1, seed=0, variant=variant)
+    assert [logits for logits, *_ in met] == [4, 4, 5]
+    assert len({name for _, name, *_ in met}) == 3
+    assert all((batch, share) == (50, pytest.approx(0.2, abs=0.03)) for *_, batch, share in met)
+
+
+def test_the_runs_of_a_seed() -> None:
+    tasks = {"fashion": TASK}
     assert len(ch15_labels.runs(tasks, seed=3)) == 2 * 2 + 1
     assert ch15_labels.runs(tasks, seed=0)[-1] == ("fashion", 10, "n+1")
-    for keep, method in ((10, "n+1"), (10, "classifier+shift")):
-        measured = ch15_labels.run(tasks["fashion"], keep, method, seed=0)
-        row = {"model": f"{keep} {method}", "seed": 0}
-        pictures = measured.pop("pictures", None)
-        if pictures is not None:
-            ch15_labels.keep_pictures(row["model"], pictures)
-        assert not ch15_labels.is_recorded(row)
-        ch15_labels.record(row | measured, ch15_labels.LABEL_RESULTS)
-        assert ch15_labels.is_recorded(row)
-        assert ("samples" in measured) == (method == "n+1")
-    rows = json.loads((tmp_path / "labels.json").read_text())
-    assert rows[0]["head"]["n"] == 40
-    kept = np.load(tmp_path / "labels.npz")
-    assert kept.files == ["10 n+1"]
-    assert (kept["10 n+1"].shape, kept["10 n+1"].dtype) == ((4, 1, 32, 32), np.uint8)
     with pytest.raises(ValueError, match="name must be 'fashion' or 'glyphs'"):
         ch15_labels.task("letters")
+
+
+def test_each_run_is_done_once_and_recorded(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[int, str, int]] = []
+
+    def run(task: ch15_labels.Task, keep: int, method: str, seed: int) -> dict[str, Any]:
+        done.append((keep, method, seed))
+        found: dict[str, Any] = {"head": metrics.proportion(3, 4)}
+        if not method.startswith("classifier"):
+            found["pictures"] = torch.full((2, 1, 32, 32), keep, dtype=torch.uint8)
+        return found
+
+    monkeypatch.setattr(ch15_labels, "run", run)
+    monkeypatch.setattr(ch15_labels, "task", lambda name, root: TASK)
+    for seed in (3, 0, 3):
+        ch15_labels.labels(seed)
+    tasks = {"fashion": TASK, "glyphs": TASK}
+    assert len(done) == len(ch15_labels.runs(tasks, 3)) + len(ch15_labels.runs(tasks, 0))
+    rows = stored("labels")
+    assert len(rows) == len(done)
+    one = next(row for row in rows if row["model"] == "glyphs, 10 a class, real+fake")
+    assert one == {
+        "model": "glyphs, 10 a class, real+fake", "seed": 0, "data": "glyphs", "keep": 10,
+        "method": "real+fake", "steps": 600, "head": metrics.proportion(3, 4),
+    }  # fmt: skip
+    kept = arrays("labels")  # of seed 0 alone
+    assert "fashion, 30 a class, real+fake" in kept
+    assert not any("classifier" in name for name in kept)
+    assert (kept["glyphs, 10 a class, real"] == 10).all()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+from standins import Head, images
 
-from acgan_lib.experiments import ch16_transfer
+from acgan_lib import metrics
+from acgan_lib.experiments import ch16_transfer, stored
+from acgan_lib.glyphs import FACTORS, LETTERS, Glyphs
 from acgan_lib.nets import Discriminator
 
 
@@ -114,3 +120,80 @@ def test_a_fresh_discriminator_has_the_statistics_of_letters() -> None:
     norm = D.trunk[1][1]
     assert not D.training
     assert not torch.allclose(norm.running_var, torch.ones_like(norm.running_var), rtol=0.1)
+
+
+# -- what is recorded --------------------------------------------------------------------------
+
+
+def letters_of(split: str, letters: str, size: int = 32) -> Any:
+    """The letters asked for, 20 of each to learn from and 6 to test, of which 2 lie."""
+    asked = images(26, {"train": 120, "test": 20}[split], lying=2 * (split == "test"), seed=1)
+    wanted = torch.tensor([LETTERS.index(letter) for letter in letters])
+    chosen = torch.isin(asked.labels, wanted)
+    labels = torch.searchsorted(wanted, asked.labels[chosen])
+    factors = torch.arange(float(chosen.sum()))[:, None].expand(-1, len(FACTORS)).clone()
+    names = tuple(letters)
+    return Glyphs(asked.images[chosen], labels, names, split, factors, torch.zeros(len(labels)))
+
+
+def test_heads_learn_from_training_letters_and_are_tested_on_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Which letters, which part, and which images of each: everything but the probes is real."""
+    calls: dict[str, list[tuple[Any, ...]]] = {}
+
+    def spy(name: str) -> Any:
+        return lambda *given: calls.setdefault(name, []).append(given) or 0.5
+
+    for name in ("letter_accuracy", "style_explained", "few_shot", "ink_overlap"):
+        monkeypatch.setattr(ch16_transfer, name, spy(name))
+    monkeypatch.setattr(ch16_transfer, "glyphs", letters_of)
+    torch.manual_seed(0)
+    found = ch16_transfer.probed(Discriminator(width=2, class_head=10).eval())
+    assert list(found) == [
+        "seen", "unseen", "stem", "slant", "serif", "1 a class", "5 a class", "10 a class", "ink",
+    ]  # fmt: skip
+    assert all(len(values) == len(ch16_transfer.LAYERS) for values in found.values())
+    for start, letters, each in ((0, "ABCDEFGHIJ", 100), (5, ch16_transfer.UNSEEN, 60)):
+        train = letters_of("train", letters).per_class(each, seed=16)
+        test = letters_of("test", letters)
+        a, y, b, y_test = calls["letter_accuracy"][start]  # from the pixels
+        assert torch.equal(a, train.normalised().flatten(1))
+        assert torch.equal(y, train.labels)
+        assert torch.equal(b, test.normalised().flatten(1))
+        assert torch.equal(y_test, test.labels)
+    assert [call[4] for call in calls["few_shot"]] == [1] * 5 + [5] * 5 + [10] * 5
+    train, test = (letters_of(part, ch16_transfer.UNSEEN) for part in ("train", "test"))
+    _, y, _, y_test = calls["style_explained"][0]
+    assert torch.equal(y, train.per_class(60, seed=16).factor("stem"))
+    assert torch.equal(y_test, test.factor("stem"))
+    _, mask, _, mask_test = calls["ink_overlap"][0]
+    assert torch.equal(mask, train.per_class(20, seed=17).images[:, 0] > 127)
+    assert torch.equal(mask_test, test.per_class(15, seed=17).images[:, 0] > 127)
+
+
+def test_each_network_is_recorded_and_two_of_seed_0_ship_with_their_test_accuracy(
+    results: Path, shipped: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Named(Head, Discriminator):
+        def __init__(self) -> None:
+            Head.__init__(self, 10, 10)
+
+    makers = {name: lambda seed: Named() for name in ch16_transfer.MAKERS}
+    monkeypatch.setattr(ch16_transfer, "MAKERS", makers)
+    monkeypatch.setattr(ch16_transfer, "probed", lambda D: {"seen": [0.5] * 5})
+    monkeypatch.setattr(ch16_transfer, "glyphs", letters_of)
+    for seed in (2, 0):
+        ch16_transfer.transfer(seed)
+        assert set(shipped) == ({"trunk_glyphs32", "acgan_glyphs32_d"} if seed == 0 else set())
+    rows = stored("transfer")
+    assert [(r["model"], r["seed"]) for r in rows] == [
+        (name, seed) for name in ("acgan", "random", "supervised") for seed in (0, 2)
+    ]
+    assert rows[0]["layers"] == list(ch16_transfer.LAYERS)
+    for name, steps in (("trunk_glyphs32", 1_500), ("acgan_glyphs32_d", 4_000)):
+        facts = shipped[name][1]
+        assert facts["metrics"] == {"test_accuracy": metrics.proportion(180, 200)}
+        assert (facts["steps"], facts["data"], facts["command"]) == (
+            steps, "train", "make train-transfer",
+        )  # fmt: skip

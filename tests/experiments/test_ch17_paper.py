@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
 from acgan_lib.data import image_folder
-from acgan_lib.experiments import ch17_paper
+from acgan_lib.experiments import ch17_paper, ch17_paper_nets
 from acgan_lib.scale.streams import FolderStream, ShardStream, write_shards
+from acgan_lib.train import History, Result
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +34,56 @@ def test_the_grid_has_the_papers_27_points() -> None:
     assert {s.lr_d for s in ch17_paper.GRID} == {1e-4, 2e-4, 3e-4}
     assert {s.noise for s in ch17_paper.GRID} == {0, 0.1, 0.2}
     assert ch17_paper.Setting() in ch17_paper.GRID
+
+
+@pytest.mark.parametrize("setting", [ch17_paper.Setting(1e-4, 3e-4, 0.2), ch17_paper.Setting()])
+def test_a_training_takes_every_part_of_its_setting_and_the_papers_for_the_rest(
+    setting: ch17_paper.Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Table 2 and the appendix: Adam with beta_1 0.5, rates that do not fall, batches of 100."""
+    fitted: list[Any] = []
+
+    def fit(G: Any, D: Any, data: Any, objective: Any, *, steps: int, config: Any, **_: Any) -> Any:
+        fitted.append((G, D, objective.name, steps, config))
+        return Result(G, D, G, History())
+
+    monkeypatch.setattr(ch17_paper, "fit", fit)
+    task = ch17_paper.Training("cifar10", None, setting, seed=3, steps=50_000, run_dir=None)
+    state = task(lambda done, total: None)
+    [(G, D, objective, steps, config)] = fitted
+    assert (config.lr_g, config.lr_d) == (setting.lr_g, setting.lr_d)
+    assert not config.linear_decay
+    assert (config.betas, config.batch_size, config.seed) == ((0.5, 0.999), 100, 3)
+    assert (objective, steps) == ("acgan[real+fake]", 50_000)
+    noise = [m.std for m in D.modules() if isinstance(m, ch17_paper_nets.GaussianNoise)]
+    assert noise == ([setting.noise] * 6 if setting.noise else [])
+    assert G.maps == (384, 192, 96)
+    assert all(torch.equal(v, G.state_dict()[k]) for k, v in state.items())
+
+
+def test_the_grid_trains_every_point_in_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def run_tasks(tasks: dict[str, ch17_paper.Training], **how: Any) -> dict[str, Any]:
+        asked.update(tasks=tasks, how=how)
+        return {}
+
+    monkeypatch.setattr(ch17_paper, "cifar10", lambda root, download: (root, download))
+    monkeypatch.setattr(ch17_paper, "run_tasks", run_tasks)
+    options = ["--grid", "--workers", "2", "--gpus", "0.5", "--out", str(tmp_path), "--download"]
+    ch17_paper.paper("cifar10", seed=4, root="there", options=options)
+    tasks = asked["tasks"].values()
+    assert asked["how"] == {"workers": 2, "gpus": 0.5, "progress": True}
+    assert [task.setting for task in tasks] == list(ch17_paper.GRID)
+    assert {(task.model, task.data, task.seed, task.steps) for task in tasks} == {
+        ("cifar10", ("there", True), 4, 50_000)
+    }
+    assert len({task.run_dir for task in tasks}) == 27
+    assert asked["tasks"]["cifar10-0.0001-0.0003-0.1-4"].setting == (1e-4, 3e-4, 0.1)
+    ch17_paper.paper("cifar10", seed=0)
+    assert [task.setting for task in asked["tasks"].values()] == [ch17_paper.Setting()]
 
 
 def test_a_folder_stream_gives_the_batches_of_the_folder_in_memory(folder: Path) -> None:

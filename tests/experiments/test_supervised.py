@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acgan_lib.data import Glyphs, glyphs
 from acgan_lib.experiments.ch13_style import explained, train_style_judge
 from acgan_lib.experiments.ch15_labels import train_classifier
+from acgan_lib.glyphs import Glyphs, glyphs
 from acgan_lib.judge import Judge, random_shift
 from acgan_lib.nets import Discriminator
 from acgan_lib.runtime import pick_device, supports_bf16

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from acgan_lib import latent, nets, widgets, zoo
+from acgan_lib import latent, nets, pairs, widgets, zoo
 from acgan_lib.widgets import base, export
 from acgan_lib.widgets.faces import STRIP, TILES
 
@@ -448,6 +448,42 @@ def test_explorer_takes_any_generator(G: Any, shape: tuple[int, ...], sliders: i
     assert widget.spec["size"] == [*shape[1:]]
     colours = () if shape[0] == 1 else (3,)
     assert png(widget).shape == (shape[1], STRIP * shape[2], *colours)
+
+
+class Elsewhere(nn.Module):
+    """A G that takes labels first, and multiplies z by their embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.layer = nn.Embedding(3, 6), nn.Linear(6, 3 * 8 * 8)
+
+    def forward(self, labels: Tensor, noise: Tensor) -> Tensor:
+        return self.layer(noise * self.embedding(labels)).tanh().view(-1, 3, 8, 8)
+
+
+class TwoAnswers(nn.Module):
+    """Its D: validity (n, 1), then class logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = nn.Linear(3 * 8 * 8, 4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        both = self.heads(x.flatten(1))
+        return both[:, :1], both[:, 1:]
+
+
+def test_explorer_takes_an_adapted_generator() -> None:
+    torch.manual_seed(0)
+    theirs = Elsewhere()
+    G, _ = pairs.adapt(theirs, TwoAnswers(), latent_dim=6, image=(3, 8, 8))
+    widget = widgets.explorer(G, seed=2, label=1)
+    with torch.no_grad():
+        expected = theirs(torch.tensor([1]), latent.seeded(2, 6)[None])[0]
+    assert torch.equal(widget.image(), expected)
+    assert widget.class_names == ("class 0", "class 1", "class 2")
+    stretched = (theirs.layer.weight @ widget.directions.T).norm(dim=0)
+    assert (stretched.diff() < 0).all()
 
 
 def test_directions_follow_a_first_layer_of_any_kind() -> None:

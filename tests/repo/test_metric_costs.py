@@ -47,8 +47,10 @@ def test_an_alarm_says_class_step_and_both_figures() -> None:
 HELPERS = {
     # not measurements, or parts of one that has its curve
     "Estimate", "Judge", "Manifold", "Neighbours", "SwapShares", "as_labelled_images",
-    "at_resolution", "in_batches", "mean_of_classes", "ms_ssim_mean", "over_seeds",
-    "proportion", "sample", "shuffled", "train_judge",
+    "at_resolution", "checked_images", "in_batches", "mean_of_classes", "ms_ssim_mean",
+    "over_seeds", "proportion", "sample", "shuffled", "train_judge",
+    # all figures in one
+    "Report", "report",
     # beside the formulas they need Inception's features, which have a curve
     "Inception", "fid", "inception_score", "load_inception",
 }  # fmt: skip

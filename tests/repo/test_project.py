@@ -13,6 +13,7 @@ import tomllib
 from pathlib import Path
 
 import matplotlib
+import preflight
 import pytest
 import setup_env
 import slug
@@ -151,6 +152,20 @@ def test_testing_names_a_missing_chromium_in_one_line(tmp_path) -> None:
     assert done.returncode != 0
     assert "apt-get install chromium" in done.stderr.splitlines()[0]
     assert len(done.stderr.splitlines()) == 2  # git is missing too
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a program's name ends in .exe there")
+def test_a_browser_named_in_the_environment_comes_first(tmp_path, monkeypatch) -> None:
+    for name in ("chromium-headless-shell", "chromium", "my-browser"):
+        (tmp_path / name).touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    assert preflight.chromium() == str(tmp_path / "chromium-headless-shell")
+    monkeypatch.setenv("CHROMIUM", "my-browser")
+    assert preflight.chromium() == str(tmp_path / "my-browser")
+    monkeypatch.setenv("CHROMIUM", "no-browser")
+    with pytest.raises(FileNotFoundError, match="no-browser, which is no program"):
+        preflight.chromium()
 
 
 # -- what is committed -------------------------------------------------------------------------
@@ -320,44 +335,57 @@ def test_torch_hub_lists_each_shipped_network() -> None:
 
 # -- imports -----------------------------------------------------------------------------------
 
+# One process answers all: what each import brings with it, step by step.
 OFFLINE = """
-import importlib, pkgutil, socket, sys
+import importlib, json, pkgutil, socket, sys
 
 def refuse(*args, **kwargs):
     raise AssertionError("a socket was opened at import")
 
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 import acgan_lib
+package = list(sys.modules)
+sys.path.append(sys.argv[1])
+import hubconf
+hub = list(sys.modules)
 names = [m.name for m in pkgutil.walk_packages(acgan_lib.__path__, "acgan_lib.")]
 for name in names:
     importlib.import_module(name)
-print(len(names))
+print(json.dumps({"package": package, "hub": hub, "names": names}))
 """
 
 
-def test_importing_every_module_opens_no_socket_and_writes_nothing(tmp_path) -> None:
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The modules in memory after the package alone, after hubconf, and all the library's own."""
+    folder = tmp_path_factory.mktemp("imports")
     # matplotlib's own cache of fonts stays where it is: making it anew takes seconds
     environment = {
         **os.environ,
-        "HOME": str(tmp_path),
-        "USERPROFILE": str(tmp_path),
+        "HOME": str(folder),
+        "USERPROFILE": str(folder),
         "MPLCONFIGDIR": matplotlib.get_cachedir(),
     }
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", OFFLINE],
-        cwd=tmp_path,
+        [sys.executable, "-W", "error", "-c", OFFLINE, str(ROOT)],
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert int(done.stdout) >= 10, f"a module printed something: {done.stdout[:200]}"
-    assert list(tmp_path.rglob("*")) == []
+    assert list(folder.rglob("*")) == [], "an import wrote a file"
+    assert done.stdout.count("\n") == 1, f"a module printed something: {done.stdout[:200]}"
+    return dict(json.loads(done.stdout))
 
 
-def test_the_package_alone_imports_no_torch() -> None:
-    check = "import acgan_lib, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", check], cwd=ROOT).returncode == 0
+def test_importing_every_module_opens_no_socket_prints_and_writes_nothing(imported) -> None:
+    assert len(imported["names"]) >= 10
+
+
+def test_the_package_alone_imports_no_torch(imported) -> None:
+    assert "acgan_lib" in imported["package"]
+    assert "torch" not in imported["package"]
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone")

@@ -1,7 +1,7 @@
 """Two processes follow one: the same losses from half the batch each, also after a SIGKILL.
 
-The processes are real ones of ``torchrun`` on this machine, with gloo; tests/ranks_worker.py is
-what they run. One start, and one more after the SIGKILL, serve all tests here.
+The processes are real ones of ``torchrun`` on this machine, with gloo; ranks_worker.py, beside
+this file, is what they run. One start, and one more after the SIGKILL, serve all tests here.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Ray is started once for this file, on this machine alone. Every kill is a SIGKIL
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import re
 import signal
@@ -120,6 +121,36 @@ def test_a_split_is_saved_and_loaded_as_one_artifact(tmp_path) -> None:
     assert torch.equal(G(z, y), again(z, y))
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_each_member_has_a_seed_of_its_own(together, monkeypatch) -> None:
+    """With one seed for all, members would begin from the same weights and draw the same z."""
+    asked: list[splits.MemberTask] = []
+
+    class Asked(Exception):
+        pass
+
+    def run_tasks(tasks: dict[str, Any], **_: Any) -> None:
+        for task in tasks.values():
+            asked.extend(getattr(task, "tasks", [task]))
+        raise Asked
+
+    monkeypatch.setattr(splits, "run_tasks", run_tasks)
+    groups, seeds = [[0], [1], [2], [3]], {}
+    for seed in (0, 3):
+        asked.clear()
+        with pytest.raises(Asked):
+            splits.train_members(
+                images(), groups, total_steps=8, config=replace(CONFIG, seed=seed), width=4,
+                together=together,
+            )  # fmt: skip
+        seeds[seed] = [task.config.seed for task in asked]
+        starts = [task.networks()[0].project.weight for task in asked]
+        assert all(not torch.equal(a, b) for a, b in itertools.pairwise(starts))
+        for k, task in enumerate(asked):
+            assert torch.equal(task.data.images, images().images[images().labels == k])
+    assert seeds == {0: [0, 1, 2, 3], 3: [3000, 3001, 3002, 3003]}
+
+
 def test_groupings_hold_each_class_once_in_groups_of_like_size() -> None:
     near = torch.full((7, 7), 0.01)
     for a, b in ((0, 4), (1, 5), (2, 6)):
@@ -162,7 +193,7 @@ def test_members_share_the_steps_and_the_images_of_their_classes() -> None:
 def test_members_of_other_classes_do_not_go_on_from_a_folder(tmp_path, together) -> None:
     """As many classes, images and steps: without the names, b's G would answer for d."""
     train(tmp_path, together=together)
-    with pytest.raises(engine.TasksFailedError, match=r"images of a, d.*give a new run_dir"):
+    with pytest.raises(engine.TasksFailedError, match=r"classes is a, .* a, d.*give a new run_dir"):
         splits.train_members(
             images(), [[0, 3], [1, 2]], total_steps=2 * STEPS, config=CONFIG, width=4,
             run_dir=tmp_path, progress=False, together=together,
