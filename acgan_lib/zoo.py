@@ -266,20 +266,28 @@ _CARD_END = """\
 
 Teaching: pictures, walks, measurements and exercises in this book, and a start for your own
 experiments. A generator takes z, float (n, latent_dim) from N(0, 1), and, if it has classes, y,
-int64 (n,); it returns images, float (n, 1, 32, 32) in [-1, 1], with 28x28 clothes in their middle.
-The judge takes such images and returns one logit for each class. InfoGAN's classes are the values
-of a code that it learned without labels; its discriminator reads them off an image.
+int64 (n,); it returns images, float (n, C, H, W) in [-1, 1]: one grey channel, or three colours for
+avatars. Clothes are 28x28 in the middle of 32x32. A judge takes such images and returns one logit
+for each class; `factors_avatars` returns 6 logits for the ground, 4 for the skin, 8 for the hair
+and 2 for glasses. InfoGAN's classes are the values of a code that it learned without labels; its
+discriminator reads them off an image.
 
 ## Limits
 
-- The images are greyscale, of 32x32 or 64x64 pixels: ten kinds of clothes as one shop photographed
-  them, or letters in the typefaces of 37 font families.
+- The images have 32x32 or 64x64 pixels: ten kinds of clothes as one shop photographed them, letters
+  in the typefaces of 37 font families, or ten kinds of drawn face.
 - Each network is one seed. Other seeds give other figures: the book's comparisons use three.
 - The judge errs on real images too. Its figures compare networks of this book with one another:
   they are neither Inception Scores nor FIDs.
 - The metrics are of images sampled in eval mode, unranked, with the same number for each class.
 - Those of clothes were trained on FashionMNIST: MIT licence, copyright (c) 2017 Zalando SE. Those
   of letters were trained on `data/glyphs`, pictures under CC0 1.0.
+- Those of avatars were trained on remixes of designs by Lisa Wischofsky (adventurer, lorelei), The
+  Visual Team (big-ears), Ashley Seo (big-smile), Natalia Spivak (dylan), Micah Lanier (micah),
+  Webpixels (miniavs), Draftbit (personas), DiceBear (pixel-art) and Johan Melin (toon-head), under
+  CC BY 4.0 or CC0 1.0: `data/avatars/LICENCES.md` has the sources.
+- The avatars that G draws at 64 px have grounds slightly off the palette, ragged edges of hair, and
+  glasses in fragments; a factor does not always survive a change of kind (see `kept_*`).
 """
 
 
