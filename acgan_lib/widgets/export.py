@@ -30,7 +30,7 @@ from acgan_lib.nets import ConditionalGenerator
 
 FORMAT = 1  # in every file's name: raise it when the same checkpoint gives another file
 OPSET = 18
-LIMIT = {False: 1e-5, True: 1 / 255}  # largest difference to torch in [-1, 1], by `half`
+LIMIT = {False: 1e-5, True: 2 / 255}  # largest difference to torch by `half`: one of 256 levels
 
 
 class Export(NamedTuple):
@@ -58,7 +58,7 @@ def to_onnx(G: nn.Module, path: str | Path, *, half: bool = False) -> Export:
 
     Raises:
         TypeError: if G has no ``from_weights``, or uses what ONNX cannot express.
-        ValueError: if the file's pixels differ from torch's by more than 1e-5, or 1/255 with
+        ValueError: if the file's pixels differ from torch's by more than 1e-5, or 2/255 with
             `half`; or G draws something else than images.
         OSError: if the file cannot be written; the old one stays.
     """

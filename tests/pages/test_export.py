@@ -24,7 +24,7 @@ from acgan_lib.experiments import ch17_paper_nets
 from acgan_lib.widgets import export
 
 ROOT = Path(__file__).resolve().parents[2]
-EXACT, HALF = 1e-5, 1 / 255
+EXACT, HALF = 1e-5, 2 / 255  # one of 256 levels
 
 
 def lively(G: nn.Module) -> Any:
