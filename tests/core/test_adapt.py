@@ -238,6 +238,15 @@ def test_the_four_train_and_draw(name: str, precision: Any) -> None:
     assert y.tolist() == [0, 0, 1, 1, 2, 2]
 
 
+def test_no_label_beyond_an_embedding_is_tried() -> None:
+    """Keras' D has K + 1 class rows; on CUDA, label K would end the process's use of it."""
+    torch.manual_seed(0)
+    G, seen = KerasG(), []
+    G.embedding.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    adapt(G, KerasD(), latent_dim=Z, image=(1, 28, 28), probabilities=True)
+    assert max(int(labels.max()) for labels in seen if labels.dtype == torch.int64) == K - 1
+
+
 # -- neighbours ------------------------------------------------------------------------------------
 
 
