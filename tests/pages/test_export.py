@@ -292,7 +292,7 @@ def test_every_shipped_generators_file_is_torchs(name) -> None:
     with torch.no_grad():
         wanted = G(z) if w is None else G(z, w.argmax(1))
     seen = run(models / export.file_name(name), **({"z": z} if w is None else {"z": z, "w": w}))
-    assert seen.shape == (33, 1, G.image_size, G.image_size)
+    assert seen.shape == (33, G.channels, G.image_size, G.image_size)
     assert wanted.std() > 0.3
     assert 0 < (seen - wanted).abs().max() < HALF
 
