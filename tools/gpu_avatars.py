@@ -5,8 +5,9 @@ one CUDA graph, which also picks its own batch, and each training has a stream o
 they share the card: ten took 8.6 ms a round on an H200. The recipe is that of
 `acgan_lib.experiments.ch10_avatars`; the draws are the device's, so the weights are other ones
 than `fit` gives. (The shipped generators came from a draft of this file, which went through the
-pictures epoch by epoch.) They are saved into OUT. It wants a set drawn by
-``make avatars N=3000 SIZE=64``; without a CUDA device the same steps run one by one, to try it.
+pictures epoch by epoch; this form has run on a CPU alone.) They are saved into OUT. It wants a set
+drawn by ``make avatars N=3000 SIZE=64``; without a CUDA device the same steps run one by one, to
+try it.
 """
 
 from __future__ import annotations
