@@ -426,8 +426,9 @@ class _State:
             if not any(p.requires_grad for p in module.parameters()):
                 module.requires_grad_(True)
         self.G_ema = copy.deepcopy(G).eval().requires_grad_(False)
+        betas = (float(config.betas[0]), float(config.betas[1]))  # Adam refuses (0, 0.9)
         self.opt_g, self.opt_d = (
-            torch.optim.Adam(module.parameters(), float(lr), config.betas, fused=True)
+            torch.optim.Adam(module.parameters(), float(lr), betas, fused=True)
             for module, lr in ((G, config.lr_g), (D, config.lr_d))
         )
         self.history = History()

@@ -614,3 +614,7 @@ def test_a_gpu_trains_as_the_cpu_does_and_leaves_its_random_state_alone(tmp_path
 def test_settings_that_make_no_sense_are_refused(changes: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         config(**changes)
+
+
+def test_whole_numbers_are_taken_for_adams_decay_rates() -> None:
+    tiny_run(steps=1, betas=(0, 0.9))

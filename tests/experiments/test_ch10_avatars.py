@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from acgan_lib.avatars import FACTORS, KINDS, avatars
+from acgan_lib.avatars import FACTORS, KINDS, avatars, paired
 from acgan_lib.experiments import ch10_avatars as ch10
 
 
@@ -54,3 +56,38 @@ def test_a_few_steps_read_the_ground_and_leave_the_random_state_alone() -> None:
     assert (read[:, 0] == test.factor("ground")).float().mean() > 0.9  # chance: 0.17
     with pytest.raises(ValueError, match="steps must"):
         ch10.train_factor_judge(train, steps=0)
+
+
+@pytest.mark.parametrize("model", ["acgan", "cgan"])
+def test_both_recipes_train_and_are_recorded_by_steps_and_seed(
+    model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept: list[tuple[dict[str, object], tuple[str, ...]]] = []
+    monkeypatch.setattr(ch10, "WIDTH", 4)
+    monkeypatch.setattr(ch10, "SHORT_STEPS", 2)
+    monkeypatch.setattr(ch10, "drawn", lambda n, size, folder: avatars("train", size))
+    monkeypatch.setattr(ch10, "measure", lambda G, size, seed: {"kind": float(seed)})
+    monkeypatch.setattr(ch10, "record", lambda name, row, by: kept.append((row, by)))
+    ch10.gan_avatars(model, 32, seed=3, steps=2)  # type: ignore[arg-type]
+    ch10.gan_avatars(model, 32, seed=3, steps=1)  # type: ignore[arg-type]  # a try is not kept
+    assert kept == [
+        (
+            {"model": f"{model}_avatars32", "seed": 3, "steps": 2, "images": 128, "kind": 3.0},
+            ("model", "steps", "seed"),
+        )
+    ]
+
+
+def test_real_pictures_keep_every_factor_over_kinds_and_a_shuffled_face_does_not() -> None:
+    x = avatars("test", 32).per_class(40, seed=0)
+    faces = paired(x.factors[x.labels == KINDS.index("micah")][:10], size=32).normalised()
+    swaps = faces.view(10, len(KINDS), 3, 32, 32)
+    measured = ch10._measure(x.normalised(), x.labels, swaps, 32)
+    assert measured["kind"].value > 0.99
+    assert measured["ground_within_25"].value == 1
+    assert measured["kept_hair"].value > 0.98
+    assert measured["kept_ground"].value == 1
+    assert measured["combinations_met"] <= 400
+    mixed = torch.stack([swaps[:, j].roll(j, 0) for j in range(len(KINDS))], 1)
+    assert ch10._measure(x.normalised(), x.labels, mixed, 32)["kept_ground"].value < 0.5
