@@ -60,9 +60,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from acgan_lib.data import LabelledImages as LabelledImages
-    from acgan_lib.data import fashion_mini as fashion_mini
-    from acgan_lib.data import fashion_mnist as fashion_mnist
     from acgan_lib.data import image_folder as image_folder
+    from acgan_lib.fashion import fashion_mini as fashion_mini
+    from acgan_lib.fashion import fashion_mnist as fashion_mnist
     from acgan_lib.judge import train_judge as train_judge
     from acgan_lib.metrics.report import report as report
     from acgan_lib.metrics.sampling import sample as sample
@@ -83,7 +83,8 @@ if TYPE_CHECKING:
     from acgan_lib.zoo import save as save
 
 _NAMES = {
-    "data": ("LabelledImages", "fashion_mini", "fashion_mnist", "image_folder"),
+    "data": ("LabelledImages", "image_folder"),
+    "fashion": ("fashion_mini", "fashion_mnist"),
     "judge": ("train_judge",),
     "metrics.report": ("report",),
     "metrics.sampling": ("sample",),

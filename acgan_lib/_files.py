@@ -32,6 +32,11 @@ def data_dir() -> Path:
     )
 
 
+def cache_dir() -> Path:
+    """Return the folder for downloads and drawn sets whose place the reader did not say."""
+    return expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "acgan_lib"
+
+
 def expand(path: str | os.PathLike[str]) -> Path:
     """Return a path that the reader gave, with ``~`` replaced by the home folder."""
     return Path(path).expanduser()

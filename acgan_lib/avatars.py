@@ -24,8 +24,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from acgan_lib._files import data_dir
-from acgan_lib.data import LabelledImages, Split, _cache_dir
+from acgan_lib._files import cache_dir, data_dir
+from acgan_lib.data import LabelledImages, Split
 
 KINDS = (
     "adventurer",
@@ -209,7 +209,7 @@ def paired(
 
 def sets_dir() -> Path:
     """Return the folder for sets that `make avatars` drew: ``avatars`` in the user's cache."""
-    return _cache_dir() / "avatars"
+    return cache_dir() / "avatars"
 
 
 def read_ground(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,38 +8,21 @@ lives on the training device and a batch is one `index_select`: no worker proces
 from __future__ import annotations
 
 import hashlib
-import json
 import operator
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from acgan_lib import idx, pictures
-from acgan_lib._files import data_dir, expand
+from acgan_lib import pictures
+from acgan_lib._files import expand
 
 Split = Literal["train", "test"]
 UNLABELLED = -1  # in a label's place where it is hidden, in the sets of `objectives.semi`
-
-FASHION_CLASSES: tuple[str, ...] = (
-    "T-shirt", "Trouser", "Pullover", "Dress", "Coat",
-    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-)  # fmt: skip
-
-# SHA-256 of the four files' *content*: the original .gz files and Debian's are packed differently.
-_FASHION_SHA256 = {
-    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-}
-_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -239,129 +222,6 @@ def to_uint8(images: Tensor) -> Tensor:
     if images.numel() and not bool((images.abs() <= 1 + 1e-3).all()):
         raise ValueError("images must lie in [-1, 1]; divide pixel values by 127.5, minus 1")
     return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-def fashion_mnist(
-    split: Split = "train",
-    root: str | Path | None = None,
-    download: bool = False,
-    size: int = 32,
-) -> LabelledImages:
-    """Return all of FashionMNIST's training (60,000) or test (10,000) images.
-
-    Args:
-        split: "train" or "test".
-        root: a folder with the four idx files, packed (.gz) or not, or a folder that torchvision
-            filled. Without it, the environment variable ACGAN_DATA names the folder.
-        download: fetch the files with torchvision if no folder has them, into `root`, or into the
-            user's cache folder if there is no root. 30 MB. Files that are there are kept.
-        size: side of the images in pixels. The 28x28 originals are padded with background.
-
-    The folders searched are, in this order: `root`, Debian's `dataset-fashion-mnist`, the cache.
-    Whatever the folder, the content's SHA-256 is checked, so the images are always the same.
-
-    Raises:
-        FileNotFoundError: no folder has the files; the message lists what to do.
-        ValueError: a file is truncated, damaged or not FashionMNIST, or an argument is wrong.
-
-    Source: Xiao, Rasul and Vollgraf 2017, arXiv 1708.07747; MIT licence.
-    """
-    names = _file_names(split)
-    named = root or os.environ.get("ACGAN_DATA")
-    folders = [_DEBIAN, _cache_dir()]
-    if named:
-        folders.insert(0, expand(named))
-    found = idx.find(names, folders)
-    if found is None and download:
-        target = folders[0] if named else _cache_dir()
-        idx.download_fashion(target, _FASHION_SHA256)
-        found = idx.find(names, [target])
-    if found is None:
-        raise FileNotFoundError(_advice(names, folders))
-    return _load_fashion(found, _FASHION_SHA256, size, f"FashionMNIST {split}")
-
-
-def fashion_mini(split: Split = "train") -> LabelledImages:
-    """Return the part of FashionMNIST that ships with the book, at 32x32.
-
-    1,000 training or 200 test images of each class, chosen by tools/make_fashion_mini.py. It
-    needs no network and no package, and is the same on every machine.
-
-    Raises:
-        FileNotFoundError: the folder data/fashion_mini is incomplete.
-        ValueError: a file in it is damaged, or `split` is neither "train" nor "test".
-    """
-    folder = data_dir() / "fashion_mini"
-    paths = [folder / f"{name}.gz" for name in _file_names(split)]
-    for path in (*paths, folder / "manifest.json"):
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{path} is missing: in a clone, `git checkout data/fashion_mini` brings it back; "
-                "otherwise install acgan_lib again"
-            )
-    files = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["files"]
-    expected = {name: entry["content_sha256"] for name, entry in files.items()}
-    return _load_fashion(paths, expected, 32, f"fashion_mini {split}")
-
-
-def _file_names(split: str) -> tuple[str, str]:
-    """Return the names, without .gz, of a split's image and label files."""
-    prefixes = {"train": "train", "test": "t10k"}
-    if split not in prefixes:
-        raise ValueError(f'split must be "train" or "test", not {split!r}')
-    return f"{prefixes[split]}-images-idx3-ubyte", f"{prefixes[split]}-labels-idx1-ubyte"
-
-
-def _cache_dir() -> Path:
-    """Return the folder for downloads of which the reader did not say where they go."""
-    return expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "acgan_lib"
-
-
-def _advice(names: Sequence[str], folders: Sequence[Path]) -> str:
-    searched = ", ".join(str(folder) for folder in folders)
-    return (
-        f"FashionMNIST's files {names[0]}.gz and {names[1]}.gz are not (both) in any of these "
-        f"folders: {searched}. One of these helps:\n"
-        "  - name the folder that has them: fashion_mnist(root=...), or set ACGAN_DATA;\n"
-        "  - on Debian and Ubuntu: sudo apt install dataset-fashion-mnist;\n"
-        "  - download them, 30 MB: fashion_mnist(download=True), which needs torchvision.\n"
-        "Or use the small part that ships with the book: fashion_mini()."
-    )
-
-
-def _load_fashion(
-    paths: Sequence[Path], sha256: Mapping[str, str], size: int, source: str
-) -> LabelledImages:
-    """Read, check and pad one split from its image file and its label file."""
-    images, labels = (idx.read(path, sha256[path.name.removesuffix(".gz")]) for path in paths)
-    if images.ndim != 3 or labels.ndim != 1:
-        raise ValueError(f"{paths[0]} and {paths[1]} must hold (N, H, W) and (N,) bytes")
-    return _with_every_class(
-        LabelledImages(pad(images[:, None], size), labels.long(), FASHION_CLASSES, source)
-    )
-
-
-def pad(images: Tensor, size: int) -> Tensor:
-    """Return uint8 (n, C, H, H) images centred on a black (0) background of `size` x `size`.
-
-    Raises ValueError if `size` is less than H, or would leave unequal margins.
-    """
-    margin, odd = divmod(size - images.shape[-1], 2)
-    if margin < 0 or odd:
-        raise ValueError(
-            f"size must be {images.shape[-1]} plus an even number of pixels, such as "
-            f"{images.shape[-1] + 4}, not {size}"
-        )
-    return F.pad(images, (margin, margin, margin, margin))
-
-
-def _with_every_class(data: LabelledImages) -> LabelledImages:
-    """Return `data`, or raise ValueError if one of its classes has no image."""
-    counts = torch.bincount(data.labels, minlength=data.num_classes).tolist()
-    empty = [name for name, count in zip(data.class_names, counts, strict=True) if not count]
-    if empty:
-        raise ValueError(f"{data.source} has no image of: {', '.join(empty)}")
-    return data
 
 
 def image_folder(path: str | Path, size: int = 32, channels: Literal[1, 3] = 3) -> LabelledImages:

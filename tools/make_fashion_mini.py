@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from acgan_lib.data import FASHION_CLASSES, LabelledImages, Split, fashion_mnist
+from acgan_lib.data import LabelledImages, Split
+from acgan_lib.fashion import FASHION_CLASSES, fashion_mnist
 
 SEED = 0
 PER_CLASS: dict[Split, int] = {"train": 1000, "test": 200}

@@ -120,8 +120,7 @@ def engine_overheads(rounds: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "last.pt"
         write = statistics.median(
-            seconds(lambda: Checkpoint(path, {}).write(state.snapshot()))
-            for _ in range(rounds)
+            seconds(lambda: Checkpoint(path, {}).write(state.snapshot())) for _ in range(rounds)
         )
         megabytes = path.stat().st_size / 1e6
         read = seconds(Checkpoint(path, {}).read)

@@ -13,10 +13,10 @@ from functools import partial
 from typing import Any, get_args
 
 from acgan_lib import metrics, objectives
-from acgan_lib.data import fashion_mini, fashion_mnist
 from acgan_lib.experiments import _common
 from acgan_lib.experiments._common import head_accuracy, the_judge
 from acgan_lib.experiments._results import record
+from acgan_lib.fashion import fashion_mini, fashion_mnist
 from acgan_lib.judge import train_judge
 from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
 from acgan_lib.runtime import pick_device, seed_everything

@@ -6,10 +6,10 @@ What each seed measured is kept in ``data/results/infogan.json``; G and D of see
 from __future__ import annotations
 
 from acgan_lib import metrics, objectives
-from acgan_lib.data import fashion_mnist
 from acgan_lib.experiments import _common
 from acgan_lib.experiments._common import class_logits, head_accuracy, the_judge
 from acgan_lib.experiments._results import record
+from acgan_lib.fashion import fashion_mnist
 from acgan_lib.metrics.matching import best_match, contingency, mutual_information
 from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
 from acgan_lib.runtime import seed_everything

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from acgan_lib import metrics, objectives
-from acgan_lib.data import LabelledImages, fashion_mini
+from acgan_lib.data import LabelledImages
 from acgan_lib.experiments._common import is_whole, the_judge
 from acgan_lib.experiments._results import record
 from acgan_lib.experiments.ch09_glyphs import PER_CLASS, TEN, Size, trained
+from acgan_lib.fashion import fashion_mini
 from acgan_lib.glyphs import glyphs
 from acgan_lib.metrics import Estimate
 from acgan_lib.metrics.alarm import Alarm, Look

@@ -14,9 +14,10 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from acgan_lib import metrics
-from acgan_lib.data import LabelledImages, fashion_mini
+from acgan_lib.data import LabelledImages
 from acgan_lib.experiments._common import the_judge
 from acgan_lib.experiments._results import record
+from acgan_lib.fashion import fashion_mini
 from acgan_lib.judge import Judge
 from acgan_lib.metrics import Estimate
 from acgan_lib.runtime import pick_device

@@ -16,10 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acgan_lib import latent, metrics, objectives
-from acgan_lib.data import LabelledImages, fashion_mini
+from acgan_lib.data import LabelledImages
 from acgan_lib.experiments import _common
 from acgan_lib.experiments._common import the_judge
 from acgan_lib.experiments._results import record
+from acgan_lib.fashion import fashion_mini
 from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
 from acgan_lib.runtime import pick_device, seed_everything
 from acgan_lib.train import TrainConfig, fit

@@ -30,10 +30,11 @@ from typing import Any
 import torch
 
 from acgan_lib import metrics
-from acgan_lib.data import LabelledImages, fashion_mnist
+from acgan_lib.data import LabelledImages
 from acgan_lib.experiments import _common
 from acgan_lib.experiments._common import the_judge
 from acgan_lib.experiments._results import done, record
+from acgan_lib.fashion import fashion_mnist
 from acgan_lib.glyphs import LETTERS, glyphs
 from acgan_lib.scale import splits
 from acgan_lib.train import TrainConfig

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from acgan_lib import metrics, objectives
-from acgan_lib.data import UNLABELLED, LabelledImages, fashion_mnist, rows_per_class, to_uint8
+from acgan_lib.data import UNLABELLED, LabelledImages, rows_per_class, to_uint8
 from acgan_lib.experiments._common import head_accuracy, the_judge
 from acgan_lib.experiments._results import done, keep_arrays, record
+from acgan_lib.fashion import fashion_mnist
 from acgan_lib.glyphs import glyphs
 from acgan_lib.judge import Recipe, fit_supervised, random_shift
 from acgan_lib.losses import class_loss

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from acgan_lib import metrics, objectives
 from acgan_lib.callbacks import SampleGrid
-from acgan_lib.data import LabelledImages, fashion_mini, fashion_mnist
+from acgan_lib.data import LabelledImages
 from acgan_lib.experiments._common import head_accuracy, is_whole, the_judge
 from acgan_lib.experiments._results import done, keep_arrays, record
 from acgan_lib.experiments.ch06_fashion import measure
+from acgan_lib.fashion import fashion_mini, fashion_mnist
 from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
 from acgan_lib.regularise import diff_augment, r1, two_time_scales
 from acgan_lib.runtime import pick_device, seed_everything

@@ -17,16 +17,10 @@ import pytest
 import torch
 from PIL import Image
 
-from acgan_lib import data, idx
-from acgan_lib._files import data_dir
-from acgan_lib.data import (
-    FASHION_CLASSES,
-    LabelledImages,
-    fashion_mini,
-    fashion_mnist,
-    from_torchvision,
-    pad,
-)
+from acgan_lib import data, fashion
+from acgan_lib._files import cache_dir, data_dir
+from acgan_lib.data import LabelledImages, from_torchvision
+from acgan_lib.fashion import FASHION_CLASSES, fashion_mini, fashion_mnist, pad
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 needs_full_set = pytest.mark.skipif(
@@ -249,7 +243,7 @@ def test_idx_is_read_in_row_order(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(idx_bytes(array))
     (tmp_path / "a.gz").write_bytes(gzip.compress(idx_bytes(array)))
     for name in ("a", "a.gz"):
-        got = idx.read(tmp_path / name, hashlib.sha256(idx_bytes(array)).hexdigest())
+        got = fashion._read(tmp_path / name, hashlib.sha256(idx_bytes(array)).hexdigest())
         assert got.dtype == torch.uint8
         assert np.array_equal(got.numpy(), array)
 
@@ -283,7 +277,7 @@ def test_damaged_idx_files_are_refused_and_kept(
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message) as caught:
-        idx.read(path, "")
+        fashion._read(path, "")
     assert str(path) in str(caught.value)
     assert path.read_bytes() == content
 
@@ -321,12 +315,12 @@ def everything_in(folder: Path) -> dict[str, bytes]:
 def publish(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Files], None]:
     """Make the loader take these contents for the published ones, and nothing else be there."""
     monkeypatch.delenv("ACGAN_DATA", raising=False)
-    monkeypatch.setattr(data, "_DEBIAN", tmp_path / "no-debian")
-    monkeypatch.setattr(data, "_cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr(fashion, "_DEBIAN", tmp_path / "no-debian")
+    monkeypatch.setattr(fashion, "cache_dir", lambda: tmp_path / "cache")
 
     def as_published(files: Files) -> None:
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        monkeypatch.setattr(data, "_FASHION_SHA256", hashes)
+        monkeypatch.setattr(fashion, "_FASHION_SHA256", hashes)
 
     as_published(tiny_files())
     return as_published
@@ -351,9 +345,9 @@ def test_folders_are_searched_in_the_stated_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Path] = []
-    load = data._load_fashion
+    load = fashion._load_fashion
     monkeypatch.setattr(
-        data, "_load_fashion", lambda p, *a: (read.append(p[0].parent), load(p, *a))[1]
+        fashion, "_load_fashion", lambda p, *a: (read.append(p[0].parent), load(p, *a))[1]
     )
     pack(tmp_path / "cache", tiny_files())
     fashion_mnist()
@@ -382,9 +376,9 @@ def test_the_readers_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_cache_is_in_the_readers_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert data._cache_dir() == Path.home() / ".cache" / "acgan_lib"
+    assert cache_dir() == Path.home() / ".cache" / "acgan_lib"
     monkeypatch.setenv("XDG_CACHE_HOME", "~/elsewhere")
-    assert data._cache_dir() == Path.home() / "elsewhere" / "acgan_lib"
+    assert cache_dir() == Path.home() / "elsewhere" / "acgan_lib"
 
 
 @pytest.mark.usefixtures("publish")
@@ -589,7 +583,7 @@ def test_torchvision_agrees_on_what_was_published(name: str) -> None:
     header = b"\x1f\x8b\x08\x08" + struct.pack("<I", time) + packed[8:10]
     original = header + name.encode() + b"\0" + packed[10:]
     assert hashlib.md5(original, usedforsecurity=False).hexdigest() == md5
-    assert hashlib.sha256(gzip.decompress(original)).hexdigest() == data._FASHION_SHA256[name]
+    assert hashlib.sha256(gzip.decompress(original)).hexdigest() == fashion._FASHION_SHA256[name]
 
 
 def test_class_names_are_in_the_order_of_the_labels() -> None:
@@ -662,7 +656,7 @@ def test_a_packed_file_has_no_time_in_it(tmp_path: Path) -> None:
 def test_a_damaged_fashion_mini_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "fashion_mini"
     folder.mkdir()
-    monkeypatch.setattr(data, "data_dir", lambda: tmp_path)
+    monkeypatch.setattr(fashion, "data_dir", lambda: tmp_path)
     with pytest.raises(FileNotFoundError, match="git checkout"):
         fashion_mini("test")
     for path in (data_dir() / "fashion_mini").iterdir():

@@ -255,9 +255,7 @@ def test_spectral_norm_keeps_every_layers_largest_singular_value_at_one() -> Non
 # --- starting weights ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "make", [Generator, Discriminator, partial(Generator, image_size=64)]
-)
+@pytest.mark.parametrize("make", [Generator, Discriminator, partial(Generator, image_size=64)])
 def test_weights_start_from_a_narrow_normal_and_biases_from_zero(make) -> None:
     network = make()
     seen = 0

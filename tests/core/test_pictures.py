@@ -259,9 +259,7 @@ def test_of_an_animation_the_first_frame_counts(tmp_path: Path) -> None:
     frames = [plain("RGB", c, (8, 8)) for c in ((255, 0, 0), (0, 255, 0), (0, 0, 255))]
     for name in ("a.gif", "a.png", "a.webp", "a.tiff"):
         lossless = {"lossless": True} if name == "a.webp" else {}
-        file = save(
-            tmp_path / name, frames[0], save_all=True, append_images=frames[1:], **lossless
-        )
+        file = save(tmp_path / name, frames[0], save_all=True, append_images=frames[1:], **lossless)
         assert colours(file) == [[[255, 0, 0]] * 2] * 2, name
     file = save(tmp_path / "b.mpo", frames[0], save_all=True, append_images=frames[1:], quality=95)
     (red, *_), *_ = colours(file.rename(tmp_path / "b.jpg"))

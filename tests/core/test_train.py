@@ -23,8 +23,9 @@ from tiny_runs import Stop, assert_same, config, networks, tiny_run, weights
 from torch import Tensor, nn
 
 from acgan_lib import runtime, train, zoo
-from acgan_lib.data import LabelledImages, fashion_mini, image_folder
+from acgan_lib.data import LabelledImages, image_folder
 from acgan_lib.experiments.ch08_museum.exhibits import check_labels
+from acgan_lib.fashion import fashion_mini
 from acgan_lib.nets import Discriminator, Generator
 from acgan_lib.objectives import Batch, Objective, acgan, cgan, gan, infogan
 from acgan_lib.train import (

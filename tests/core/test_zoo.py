@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from acgan_lib import zoo
 from acgan_lib._files import data_dir
-from acgan_lib.data import FASHION_CLASSES
 from acgan_lib.experiments.ch17_paper_nets import PaperGenerator
+from acgan_lib.fashion import FASHION_CLASSES
 from acgan_lib.judge import Judge
 from acgan_lib.nets import Discriminator, Generator
 from acgan_lib.scale.splits import SplitGenerator
@@ -432,10 +432,10 @@ def test_any_network_of_the_library_comes_back_from_its_file(tmp_path: Path) -> 
 
 def test_a_file_keeps_the_names_of_the_classes_and_what_the_training_was(tmp_path: Path) -> None:
     G = Generator(8, 3, width=4)
-    G.class_names, G.about = ("cat", "dog", "Löwe \"x\""), {"objective": "acgan"}  # type: ignore[assignment]
+    G.class_names, G.about = ("cat", "dog", 'Löwe "x"'), {"objective": "acgan"}  # type: ignore[assignment]
     path = zoo.save(G, tmp_path / "new" / "mine.safetensors", about={"loss": torch.tensor(0.5)})
     loaded = zoo.load(str(path))
-    assert loaded.class_names == ("cat", "dog", "Löwe \"x\"")
+    assert loaded.class_names == ("cat", "dog", 'Löwe "x"')
     assert loaded.about == {"objective": "acgan", "loss": 0.5}
     assert zoo.manifest(path)["about"] == loaded.about
     assert not loaded.training

@@ -242,4 +242,3 @@ def test_variants_are_trained_alike_and_their_heads_measured_on_test_images_and_
         assert (row["seed"], row["steps"], "cas" in row) == (3, 1, False)
         assert row["head_accuracy_real"] == metrics.proportion(40, 60)
         assert row["head_accuracy_fake"] == row["judge_accuracy"] == metrics.proportion(0, 50)
-

@@ -10,9 +10,9 @@ import torch
 from standins import Painter, Reader, images
 
 from acgan_lib import metrics
-from acgan_lib.data import fashion_mini
 from acgan_lib.experiments import ch10_diversity, stored
 from acgan_lib.experiments.ch09_glyphs import TEN
+from acgan_lib.fashion import fashion_mini
 from acgan_lib.metrics import Estimate
 
 
@@ -87,9 +87,7 @@ def test_only_the_starved_training_sees_few_photographs(kind, results, monkeypat
     """The alarm compares both with all of the photographs, and asks the shipped judge."""
     seen: list[Any] = []
     monkeypatch.setattr(ch10_diversity, "fit", lambda G, D, data, *_, **how: seen.append(data))
-    monkeypatch.setattr(
-        metrics, "ms_ssim_diversity", lambda x, y: [Estimate(len(x), 0, 1, 3)] * 10
-    )
+    monkeypatch.setattr(metrics, "ms_ssim_diversity", lambda x, y: [Estimate(len(x), 0, 1, 3)] * 10)
     ch10_diversity.watched(kind, seed=0)
     [data] = seen
     distinct = [len(data.images[data.labels == k].flatten(1).unique(dim=0)) for k in range(10)]

@@ -11,8 +11,8 @@ from standins import Head, Painter, Reader, images
 from torch import Tensor
 
 from acgan_lib import metrics
-from acgan_lib.data import fashion_mini
 from acgan_lib.experiments import ch12_memorise, stored
+from acgan_lib.fashion import fashion_mini
 from acgan_lib.nets import Discriminator, DiscriminatorOutput, Generator
 
 
@@ -99,6 +99,7 @@ def test_copies_are_sought_in_the_training_images_and_held_out_ones_are_the_test
 
 def test_the_longest_step_is_measured_in_means_by_hand() -> None:
     """The judge sees z's first coordinate cubed: its steps along a straight walk are known."""
+
     def cubed(x: Tensor) -> Tensor:
         return (10 * x[:, 0, 0, :1].double()) ** 3
 

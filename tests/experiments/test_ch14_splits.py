@@ -22,9 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def trained(
-    results: Path, shipped: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> Calls:
+def trained(results: Path, shipped: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Calls:
     """Six classes and a judge of them; what each training was given, in place of the training."""
     shipped["judge_glyphs32"] = (Reader(6), {})
     sets = {"train": TRAIN, "test": TEST}

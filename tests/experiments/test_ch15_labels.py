@@ -241,9 +241,7 @@ def test_the_runs_of_a_seed() -> None:
         ch15_labels.task("letters")
 
 
-def test_each_run_is_done_once_and_recorded(
-    results: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_run_is_done_once_and_recorded(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[tuple[int, str, int]] = []
 
     def run(task: ch15_labels.Task, keep: int, method: str, seed: int) -> dict[str, Any]:

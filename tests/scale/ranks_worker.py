@@ -79,9 +79,7 @@ def plain(ranks: Ranks) -> Result:
     return fit(G, D, two_classes(), exact(), steps=STEPS, config=settings(), ranks=ranks)
 
 
-def usual(
-    ranks: Ranks, *, synced: bool, callbacks=(), run_dir: Path | None = None
-) -> Result:
+def usual(ranks: Ranks, *, synced: bool, callbacks=(), run_dir: Path | None = None) -> Result:
     """The fast pair, which has BatchNorm in both networks."""
     torch.manual_seed(ranks.rank)
     G, D = Generator(latent_dim=8, num_classes=2, width=4), Discriminator(width=4, class_head=2)

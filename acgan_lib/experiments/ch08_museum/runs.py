@@ -12,7 +12,7 @@ from torch import Tensor
 
 from acgan_lib import latent, metrics, nets, objectives, train, zoo
 from acgan_lib.callbacks import SampleGrid
-from acgan_lib.data import fashion_mini, to_uint8
+from acgan_lib.data import to_uint8
 from acgan_lib.experiments._results import arrays, changing, keep_arrays
 from acgan_lib.experiments.ch08_museum.exhibits import (
     EXHIBITS,
@@ -25,6 +25,7 @@ from acgan_lib.experiments.ch08_museum.exhibits import (
     grade_by_judge,
     two_accuracies,
 )
+from acgan_lib.fashion import fashion_mini
 from acgan_lib.nets import Generator
 from acgan_lib.objectives import Batch
 from acgan_lib.train import Callback, Result, TrainConfig, draw_latents

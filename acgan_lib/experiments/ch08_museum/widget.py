@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from acgan_lib.data import FASHION_CLASSES
 from acgan_lib.experiments._results import arrays, stored
 from acgan_lib.experiments.ch08_museum.exhibits import EXHIBITS, Exhibit, K, exhibit
 from acgan_lib.experiments.ch08_museum.runs import FIXED, FRAMES, SEEDS
+from acgan_lib.fashion import FASHION_CLASSES
 from acgan_lib.widgets.base import Face, bundle, png, style
 
 
