@@ -66,8 +66,8 @@ train-%: .venv ## repeat an experiment, as make train-acgan_fashion ARGS="--seed
 train-acgan-cifar10: .venv ## the paper's CIFAR-10 model, 50,000 steps: for a GPU (ARGS=--download)
 	$(PY) -m acgan_lib.experiments acgan-cifar10 $(ARGS)
 
-train-acgan-imagenet: .venv ## ten of ImageNet's classes at 128x128 (SPLIT=0..99, ARGS="--root DIR")
-	$(PY) -m acgan_lib.experiments acgan-imagenet --split $(or $(SPLIT),0) $(ARGS)
+train-acgan-imagenet: .venv ## ten of ImageNet's classes at 128x128 (SPLIT=7, or 0-99; ARGS="--root DIR")
+	$(PY) -m acgan_lib.experiments acgan-imagenet --splits $(or $(SPLIT),0) $(ARGS)
 
 slug: ## change the repository's public address everywhere: SLUG=owner/name
 	@$(PYTHON) tools/slug.py $(SLUG)

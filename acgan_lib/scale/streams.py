@@ -51,10 +51,19 @@ class _Stream:
     def __len__(self) -> int:
         return self.n
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the threads out, so that a stream can go to another process."""
+        threads = ("_ahead", "_decoders", "_next")
+        return {name: value for name, value in self.__dict__.items() if name not in threads}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._next, self._ahead = None, ThreadPoolExecutor(1, thread_name_prefix="ahead")
+
     def to(self, device: torch.device | str) -> Self:
         """Return the same stream with its batches on `device`."""
         moved = copy.copy(self)
-        moved.device, moved._next = torch.device(device), None
+        moved.device = torch.device(device)
         return moved
 
     def batch(
@@ -131,7 +140,12 @@ class FolderStream(_Stream):
         counts = torch.tensor([len(files) for files in found.values()])
         self.labels = torch.arange(len(found)).repeat_interleave(counts)
         super().__init__(len(self.files), tuple(found), channels, size)
+        self.workers = workers
         self._decoders = ThreadPoolExecutor(workers)  # Pillow lets other threads run
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._decoders = ThreadPoolExecutor(self.workers)
 
     def _files(self) -> Sequence[Path]:
         return self.files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def test_a_training_takes_every_part_of_its_setting_and_the_papers_for_the_rest(
         return Result(G, D, G, History())
 
     monkeypatch.setattr(ch17_paper, "fit", fit)
-    task = ch17_paper.Training("cifar10", None, setting, seed=3, steps=50_000, run_dir=None)
+    task = ch17_paper.Training("cifar10", lambda: None, setting, seed=3, steps=50_000, run_dir=None)
     state = task(lambda done, total: None)
     [(G, D, objective, steps, config)] = fitted
     assert (config.lr_g, config.lr_d) == (setting.lr_g, setting.lr_d)
@@ -70,20 +71,82 @@ def test_the_grid_trains_every_point_in_a_folder_of_its_own(
         asked.update(tasks=tasks, how=how)
         return {}
 
-    monkeypatch.setattr(ch17_paper, "cifar10", lambda root, download: (root, download))
+    monkeypatch.setattr(ch17_paper, "cifar10", lambda root, download=False: (root, download))
     monkeypatch.setattr(ch17_paper, "run_tasks", run_tasks)
     options = ["--grid", "--workers", "2", "--gpus", "0.5", "--out", str(tmp_path), "--download"]
     ch17_paper.paper("cifar10", seed=4, root="there", options=options)
     tasks = asked["tasks"].values()
-    assert asked["how"] == {"workers": 2, "gpus": 0.5, "progress": True}
+    assert asked["how"] == {"workers": 2, "address": None, "gpus": 0.5, "progress": True}
     assert [task.setting for task in tasks] == list(ch17_paper.GRID)
-    assert {(task.model, task.data, task.seed, task.steps) for task in tasks} == {
-        ("cifar10", ("there", True), 4, 50_000)
+    assert {(task.model, task.load(), task.seed, task.steps) for task in tasks} == {
+        ("cifar10", ("there", False), 4, 50_000)
     }
     assert len({task.run_dir for task in tasks}) == 27
     assert asked["tasks"]["cifar10-0.0001-0.0003-0.1-4"].setting == (1e-4, 3e-4, 0.1)
     ch17_paper.paper("cifar10", seed=0)
-    assert [task.setting for task in asked["tasks"].values()] == [ch17_paper.Setting()]
+    [task] = asked["tasks"].values()
+    assert task.setting == ch17_paper.Setting()
+    assert task.progress
+    assert not asked["how"]["progress"]
+
+
+def test_all_hundred_splits_are_tasks_of_one_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(ch17_paper, "imagenet_split", lambda *where: where)
+    monkeypatch.setattr(
+        ch17_paper, "run_tasks", lambda tasks, **how: asked.update(tasks=tasks, how=how) or {}
+    )
+    shards = tmp_path / "small"
+    options = ["--splits", "0-99", "--shards", str(shards), "--address", "auto", "--gpus", "1"]
+    options += ["--noise", "0.1", "--out", str(tmp_path)]
+    ch17_paper.paper("imagenet", seed=0, root="big", options=options)
+    assert asked["how"] == {"workers": 0, "address": "auto", "gpus": 1, "progress": True}
+    tasks = list(asked["tasks"].values())
+    assert [task.load() for task in tasks] == [("big", split, shards) for split in range(100)]
+    assert {task.setting for task in tasks} == {ch17_paper.Setting(noise=0.1)}
+    assert len({task.run_dir for task in tasks}) == 100
+
+
+def test_a_split_is_a_number_or_a_range(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ch17_paper.numbers("7") == [7]
+    assert ch17_paper.numbers("8-11") == [8, 9, 10, 11]
+    for wrong in ("x", "3-1", "1-", ""):
+        with pytest.raises(SystemExit):
+            ch17_paper.paper("imagenet", seed=0, options=["--splits", wrong])
+        assert "--splits" in capsys.readouterr().err
+
+
+def test_a_split_kept_as_shards_has_the_folders_images_and_needs_the_folder_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("webdataset")
+    monkeypatch.setattr(ch17_paper, "SHARD", 16)
+    slow = ch17_paper.imagenet_split(folder, 0)
+    first = ch17_paper.imagenet_split(folder, 0, tmp_path)
+    again = ch17_paper.imagenet_split(tmp_path / "no folder", 0, tmp_path)
+    assert isinstance(first, ShardStream)
+    assert first.class_names == again.class_names == slow.class_names
+
+    def whole(stream: FolderStream | ShardStream) -> list[tuple[int, bytes]]:
+        batches = [stream.batch(step, 8, 0) for step in range(5)]
+        x, y = (torch.cat(part) for part in zip(*batches, strict=True))
+        pixels = ((x + 1) * 127.5).round().to(torch.uint8)
+        return sorted((int(k), bytes(p.flatten().numpy())) for k, p in zip(y, pixels, strict=True))
+
+    assert whole(first) == whole(again) == whole(slow)
+
+
+def test_streams_go_to_other_processes(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    shards = ShardStream(write_shards(image_folder(folder, 32, 3), tmp_path, per_shard=10))
+    for stream in (FolderStream(folder, 32, workers=3), shards):
+        wanted = stream.batch(1, 8, 3)
+        copied = pickle.loads(pickle.dumps(stream))
+        for a, b in zip(copied.batch(1, 8, 3), wanted, strict=True):
+            assert torch.equal(a, b)
+        assert copied.to("cpu").batch(2, 8, 3)[1].tolist() == stream.batch(2, 8, 3)[1].tolist()
 
 
 def test_a_folder_stream_gives_the_batches_of_the_folder_in_memory(folder: Path) -> None:

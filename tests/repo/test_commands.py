@@ -45,7 +45,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calls:
     monkeypatch.setattr(command, "runs", lambda: spies)
     monkeypatch.setattr(_results, "data_dir", lambda: tmp_path)
     monkeypatch.setattr(ch17_paper, "cifar10", lambda root, **_: None)
-    monkeypatch.setattr(ch17_paper, "imagenet_split", lambda root, split: None)
+    monkeypatch.setattr(ch17_paper, "ten_classes", lambda root, split: [])
 
     def run_tasks(tasks: dict[str, Any], **how: Any) -> dict[str, Any]:
         made.append((" ".join(tasks), how))
@@ -180,7 +180,7 @@ def test_every_command_that_is_named_exists(line: str, calls: Calls) -> None:
         for word in words[2:]:
             variable, _, value = word.partition("=")
             assert variable in ("ARGS", "SPLIT"), line
-            arguments += shlex.split(value) if variable == "ARGS" else ["--split", value]
+            arguments += shlex.split(value) if variable == "ARGS" else ["--splits", value]
     else:
         module = words[2]
         arguments = words[3:]
