@@ -39,7 +39,7 @@ from acgan_lib.avatars import (
 from acgan_lib.experiments import _common
 from acgan_lib.experiments._common import the_judge
 from acgan_lib.experiments._results import record
-from acgan_lib.judge import BATCH_SIZE, Judge, random_shift, train_judge
+from acgan_lib.judge import BATCH_SIZE, Judge, fit_supervised, random_shift, train_judge
 from acgan_lib.labels import Labels
 from acgan_lib.metrics import truth
 from acgan_lib.nets import (
@@ -90,29 +90,17 @@ def train_factor_judge(
     Raises:
         ValueError: if `steps` is less than 1.
     """
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
     data = data.to(device)
     draws = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(), torch.enable_grad():
-        torch.manual_seed(seed)
-        judge = Judge(sum(LEVELS.values()), data.channels).to(device)
-        judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimiser = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=0.02, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, max_lr=2e-3, total_steps=max(steps, 6), pct_start=0.2, cycle_momentum=False
-        )
-        for _ in range(steps):
-            rows = torch.randint(len(data), (BATCH_SIZE,), generator=draws).to(device)
-            x = random_shift(data.normalised(rows), draws)
-            x = x.contiguous(memory_format=torch.channels_last)
-            loss = factor_loss(judge(x), data.factors[rows])
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            schedule.step()
-    judge.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return judge.eval()
+
+    def batch(step: int) -> tuple[Tensor, Tensor]:
+        rows = torch.randint(len(data), (BATCH_SIZE,), generator=draws).to(device)
+        return random_shift(data.normalised(rows), draws), data.factors[rows]
+
+    return fit_supervised(
+        lambda: Judge(sum(LEVELS.values()), data.channels),
+        batch, factor_loss, steps=steps, seed=seed, device=device,
+    )  # fmt: skip
 
 
 def read_factors(judge: Judge, images: Tensor) -> Tensor:
