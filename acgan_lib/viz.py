@@ -27,14 +27,11 @@ def tile(images: Tensor, columns: int, gap: int = 1) -> npt.NDArray[np.uint8]:
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(f"images must be (n, 1 or 3, H, W), got {tuple(images.shape)}")
-    images = to_uint8(images)
-    n, _, h, w = images.shape
-    rows = -(-n // columns)
-    canvas = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, 3), 255, np.uint8)
-    for i, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
-        top, left = i // columns * (h + gap), i % columns * (w + gap)
-        canvas[top : top + h, left : left + w] = image
-    return canvas
+    from torchvision.utils import make_grid  # here, because it takes a second to import
+
+    canvas = make_grid(to_uint8(images), nrow=columns, padding=gap, pad_value=255)
+    inner = canvas[:, gap : canvas.shape[1] - gap, gap : canvas.shape[2] - gap]
+    return inner.permute(1, 2, 0).numpy()
 
 
 def grid(
