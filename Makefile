@@ -16,7 +16,9 @@ PY := $(BIN)/python
 help: ## this list
 	@$(PYTHON) -c "import re; [print('  make %-12s %s' % m) for m in re.findall(r'^([a-z0-9.%-]+):.*?## (.*)', open('Makefile', encoding='utf-8').read(), re.M)]"
 
-read: book ## set up, build the book and serve it on this machine (PORT=8000)
+read: ## set up, build the book and serve it on this machine (PORT=8000)
+	@$(PYTHON) tools/serve.py --check $(PORT)
+	@$(MAKE) --no-print-directory book
 	@$(PY) tools/serve.py $(PORT)
 
 # Two workers on two cores: with two threads each, they would wait for one another most of the time.

@@ -1,4 +1,7 @@
-"""Serve the built book on this machine: `make read` ends here."""
+"""Serve the built book on this machine: `make read` begins and ends here.
+
+`serve.py --check PORT` only says whether the port can be had, before anything is built.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,23 @@ def server(port: int) -> ThreadingHTTPServer:
     return ThreadingHTTPServer(("127.0.0.1", port), partial(Quiet, directory=str(PAGES)))
 
 
+def numbered(text: str) -> int:
+    """Return a port's number, or stop with one line."""
+    if not text.isdecimal() or not 0 < int(text) < 2**16:
+        sys.exit(f"PORT must be a number from 1 to 65535, not {text}: run `make read PORT=8000`")
+    return int(text)
+
+
 def main() -> None:
     """Serve until Ctrl-C."""
-    port = int(sys.argv[1]) if len(sys.argv) > 1 else 8000
+    port = numbered(sys.argv[-1] if len(sys.argv) > 1 else "8000")
     try:
         pages = server(port)
     except OSError:
-        sys.exit(f"port {port} is taken: run `make read PORT={port + 1}`")
+        sys.exit(f"port {port} is taken: run `make read PORT={port % 65_535 + 1}`")
     with pages:
+        if "--check" in sys.argv:
+            return
         print(f"The book is at http://localhost:{port}/ (Ctrl-C stops it)", flush=True)
         try:
             pages.serve_forever()

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tomllib
@@ -400,3 +401,21 @@ def test_a_clone_has_the_same_bytes_under_any_core_autocrlf() -> None:
         assert index in ("i/lf", "i/-text", "i/none"), line
         wanted = "attr/-text" if index == "i/-text" else "attr/text=auto eol=lf"
         assert attributes.strip() == wanted, f"{name}: .gitattributes says {attributes}"
+
+
+def test_make_read_refuses_a_port_before_it_builds() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    read = makefile.split("\nread:")[1].split("\n\n")[0]
+    assert read.index("--check") < read.index(" book")
+
+    def check(port: object) -> tuple[int, str]:
+        command = [sys.executable, "tools/serve.py", "--check", str(port)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        return done.returncode, done.stderr
+
+    for wrong in ("abc", "0", "65536", "-1", ""):
+        assert check(wrong)[1].startswith("PORT must be a number from 1 to 65535"), wrong
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"port {port} is taken: run `make read PORT=" in check(port)[1]
+    assert check(port) == (0, "")
