@@ -406,7 +406,7 @@ def test_a_clone_has_the_same_bytes_under_any_core_autocrlf() -> None:
 def test_make_read_refuses_a_port_before_it_builds() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     read = makefile.split("\nread:")[1].split("\n\n")[0]
-    assert read.index("--check") < read.index(" book")
+    assert read.index("--check") < read.index("-directory book")
 
     def check(port: object) -> tuple[int, str]:
         command = [sys.executable, "tools/serve.py", "--check", str(port)]
