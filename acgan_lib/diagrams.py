@@ -424,7 +424,7 @@ def family_tree(d: Drawing) -> None:
     boxes: dict[str, Box] = {}
     years: dict[str, float] = {}
     for name, (column, row, tone, idea, number) in FAMILY_TREE.items():
-        x, y = 55 + 118 * column, 14 + 77 * row
+        x, y = 55 + 118 * column, 14.0 + 77 * row
         boxes[name] = d.box(x, y, 99, name, idea, tone, dashed=name == "DDPM")
         years.setdefault(f"20{number[:2]}", y)
     for year, y in years.items():
@@ -443,7 +443,7 @@ def family_tree(d: Drawing) -> None:
     d.arrow(cgan, pix, via=[(cgan.x, 214), (163, 214), (163, pix.y)])
     d.arrow(boxes["DCGAN"].left(), boxes["AC-GAN"].right())
     d.arrow(ac, re, via=[(163, ac.y), (163, re.y)])
-    d.write(14, d.bottom() + 14, "An arrow leads to a model that builds on the one before.")
+    d.write(14, d.bottom() + 14, "Arrows lead to models that build on others. Dashed: no GAN.")
     d.key({
         "orange": "labels and codes", "green": "networks", "blue": "losses and penalties",
         "purple": "images or sentences as input",
@@ -656,7 +656,288 @@ def training_step(d: Drawing) -> None:
     d.legend({"ink": "what comes next", "green": "gradient that changes G"})
 
 
+def _chart(d: Drawing, rows: Sequence[tuple[str, str, str]]) -> None:
+    """Draw what one sees, its cause and its mend, a row for each."""
+    y = 42.0
+    for x, title in ((14, "You see"), (186, "Because"), (358, "Do this")):
+        d.write(x + 8, 16, title, "m", bold=True)
+    for see, because, mend in rows:
+        many = [len(wrap(text, 148 - 2 * PAD[0], text == see)) for text in (see, because, mend)]
+        h = LINE * max(many) + 2 * PAD[1]
+        seen = d.box(14, y, 148, see, "", "purple", h=h)
+        cause = d.box(186, y, 148, "", because, h=h)
+        d.arrow(seen, cause)
+        d.arrow(cause, d.box(358, y, 148, "", mend, "green", h=h))
+        y += h + 14
+
+
+def symptoms_game(d: Drawing) -> None:
+    """Symptoms of a game that fails.
+
+    A chart of five rows: what one sees, its cause, its mend. Samples move round and round: each
+    player's step changes what the other one learns from; keep Adam's beta 1 at .5 or lower and draw
+    with averaged weights. Samples crowd at few modes: D learns too slowly for G; first make the
+    learning rates equal, then let D see the batch. All modes covered, few samples near one: G
+    matches mean features alone; count modes and quality together. D's logits grow on and on: D is
+    asked to be certain; ask for .9 on real data and still for 0 on fakes. A remedy works once: the
+    same game ends differently with another seed; take several seeds, and the interval of the
+    difference.
+    """
+    _chart(d, [
+        ("Samples move round and round",
+         "each step of one player changes what the other learns from",
+         "Adam's β1 at .5 or lower; draw with averaged weights"),
+        ("Samples crowd at few modes", "D learns too slowly for G",
+         "equal learning rates; then a D that sees the batch"),
+        ("All modes covered, few samples near one", "G matches the mean of D's features alone",
+         "count modes and quality together"),
+        ("D's logits grow on and on", "D is asked to be certain",
+         "ask for .9 on real data, still for 0 on fakes"),
+        ("A remedy works, once", "the same game ends differently with another seed",
+         "several seeds, and the interval of the difference"),
+    ])  # fmt: skip
+
+
+def symptoms_dcgan(d: Drawing) -> None:
+    """Symptoms of a DCGAN that goes wrong.
+
+    A chart of seven rows: what one sees, its cause, its mend. G hardly learns while D is sure: G's
+    literal loss is flat there; take the non-saturating loss. G holds gradients after D's step: the
+    fakes were not detached; detach, and clear gradients right before each backward pass. Fakes look
+    more real alone than beside real images: both went through one batch, so through one BatchNorm;
+    judge them in separate batches. A chequered pattern: kernel 5 with stride 2 overlaps unevenly;
+    take kernel 4, or a convolution and PixelShuffle. One z gives another image: samples were drawn
+    in train mode; use eval mode. The average of G draws grey: BatchNorm's buffers were not
+    averaged; average them, too. Losses do not follow the images: each player's loss is measured by
+    the other player; ask a judge that never met G.
+    """
+    _chart(d, [
+        ("G hardly learns while D is sure", "G's literal loss is flat there",
+         "the non-saturating loss"),
+        ("G holds gradients after D's step", "the fakes were not detached",
+         "detach; clear gradients right before each backward"),
+        ("Fakes look more real alone than beside real ones",
+         "both went through one batch, so through one BatchNorm",
+         "real and fakes in separate batches"),
+        ("A chequered pattern", "kernel 5 with stride 2 overlaps unevenly",
+         "kernel 4, or a convolution and PixelShuffle"),
+        ("One z gives another image", "drawn in train mode: BatchNorm uses the batch",
+         "eval mode for every sample"),
+        ("The average of G draws grey", "BatchNorm's buffers were not averaged",
+         "average the buffers, too"),
+        ("Losses do not follow the images", "each player's loss is measured by the other player",
+         "ask a judge that never met G"),
+    ])  # fmt: skip
+
+
+def symptoms_acgan(d: Drawing) -> None:
+    """Symptoms of an AC-GAN that goes wrong.
+
+    A chart of eight rows: what one sees, its cause, its mend. The class loss stops at 1.46: a
+    softmax stands before the cross-entropy; give the loss logits. The class loss is negative:
+    NLLLoss got probabilities; take log_softmax first. The class loss stays at 2.3, on fakes alone:
+    the loss has other labels than G had; keep images and labels in one batch. The last class is
+    never right: randint leaves it out; count the labels. All classes are alike at z = 0: the label
+    multiplies z; put it beside z. D's head sees the class, the judge does not: G learned to please
+    this head; grade with a judge that never met G. Samples are more accurate than real images: G
+    may avoid where classes overlap; look at MS-SSIM by class, and at CAS. There is one class
+    accuracy, of 55 %: it averages real and fake; print both.
+    """
+    _chart(d, [
+        ("Class loss stops at 1.46", "a softmax before the cross-entropy", "give the loss logits"),
+        ("Class loss is negative", "NLLLoss on probabilities", "log_softmax first"),
+        ("Class loss stays at 2.3, on fakes alone", "the loss has other labels than G had",
+         "images and labels in one batch"),
+        ("The last class is never right", "randint(0, K − 1) leaves it out", "count the labels"),
+        ("All classes alike at z = 0", "the label multiplies z", "put it beside z"),
+        ("D's head sees the class, the judge does not", "G learned to please this head",
+         "grade with a judge that never met G"),
+        ("More accurate than real images", "G may avoid where classes overlap",
+         "look at MS-SSIM by class, and at CAS"),
+        ("One class accuracy, of 55 %", "it averages real and fake", "print both"),
+    ])  # fmt: skip
+
+
+def judge(d: Drawing) -> None:
+    """From images to scores.
+
+    Three groups. First, the judge, a classifier that learned on real images and never met G, looks
+    at generated and at real test images. Its classes for generated images give the accuracy, its
+    128 features for both give the Frechet distance. Second, CAS goes the other way round: a new
+    classifier learns on generated images alone, and its accuracy on real test images is the score.
+    Third, MS-SSIM needs no network: it compares the pixels of two generated images of one class.
+    """
+    d.frame(12, 12, 496, 308, "The judge looks at the images")
+    made = d.box(30, 56, 180, "", "generated images", pile=True)
+    real = d.box(302, 56, 180, "", "real test images", pile=True)
+    look = d.box(30, 132, 452, "judge", "learned on real images, never met G", "purple")
+    for images in (made, real):
+        d.arrow(images, look)
+    right = d.box(30, 234, 180, "accuracy", "is it the class that was asked for?")
+    far = d.box(242, 234, 240, "Frechet distance", "how far apart are the two clouds of features?")
+    d.arrow(look, right, "classes")
+    d.arrow(look, far, "128 features")
+    d.frame(12, 330, 320, 296, "CAS: the other way round")
+    made = d.box(26, 374, 140, "", "generated images", pile=True)
+    real = d.box(178, 374, 136, "", "real test images", pile=True)
+    new = d.box(26, 442, 140, "new classifier", "learns on them alone", "purple")
+    score = d.box(26, 556, 288, "CAS", "its accuracy on real images")
+    d.arrow(made, new)
+    d.arrow(new, score)
+    d.arrow(real, score)
+    d.frame(342, 330, 166, 296, "MS-SSIM")
+    pair = d.box(356, 374, 134, "", "two generated images of a class", pile=True)
+    alike = d.box(356, 537, 138, "MS-SSIM", "how alike are their pixels?")
+    d.arrow(pair, alike, "no\nnetwork")
+
+
+def labels_route(d: Drawing) -> None:
+    """Where a label goes in the training of CGAN and of AC-GAN.
+
+    Two panels. In both, a drawn label goes into G beside the noise z. CGAN: the label of a real
+    image and the drawn label of a fake go into D beside the image, and D answers whether the pair
+    is real; no loss compares a label. AC-GAN: D sees the image alone. Its source head needs no
+    label. The labels of real and fake images go past D to the class loss, which compares them with
+    the answer of the class head.
+    """
+    for x, name in ((12, "CGAN"), (265, "AC-GAN")):
+        d.frame(x, 12, 243, 484, name)
+        given = d.box(x + 8, 50, 50, "", "real y", "orange", h=54)
+        real = d.box(x + 66, 50, 42, "", "real x", pile=True, h=54)
+        z = d.box(x + 124, 50, 42, "", "z", h=54)
+        asked = d.box(x + 172, 50, 63, "", "drawn y", "orange", h=54)
+        G = d.box(x + 124, 138, 78, "G", "", "green")
+        fake = d.box(x + 124, 214, 70, "", "fake x", pile=True)
+        D = d.box(x + 44, 292, 157, "D", "", "blue")
+        for a, b in ((z, G), (G, fake), (fake, D), (real, D)):
+            d.arrow(a, b)
+        d.arrow(asked, G, tone="orange")
+        ends = given.bottom(0.4), asked.bottom(0.8)
+        if name == "CGAN":
+            for end, side in zip(ends, (D.left(), D.right()), strict=True):
+                d.arrow(end, side, tone="orange")
+            d.arrow(D, d.box(x + 44, 400, 157, "source", "is the pair real?", "blue"))
+        else:
+            heads = [d.box(x + 44, 362, 74, "source", "", "blue"),
+                     d.box(x + 127, 362, 74, "class", "", "orange")]  # fmt: skip
+            loss = d.box(x + 8, 428, 227, "class loss", "is the named class y?")
+            for head in heads:
+                d.arrow(D, head)
+            d.arrow(heads[1], loss)
+            for end in ends:
+                d.arrow(end, Point(end.x, loss.y, "top"), tone="orange")
+    d.legend({"ink": "noise and images", "orange": "labels"})
+
+
+def driver_workers(d: Drawing) -> None:
+    """A driver and its workers train one generator in parts.
+
+    The driver cuts the classes into groups and makes one task of each. Several workers run the
+    tasks; each trains one member, an AC-GAN of its own classes. A worker tells a board how many
+    steps are done, and the driver looks at the board. It writes checkpoints to a disk, and a task
+    whose worker was killed goes on from the last one. The averaged weights of each member's G come
+    back and form one SplitGenerator, which sends each label to the member that knows it: here the
+    letters A to Z to five members.
+    """
+    driver = d.box(130, 14, 260, "driver", "cuts the classes into groups, one task for each")
+    board = d.box(14, 152, 122, "board", "steps done by each task", "purple", h=92)
+    work = d.box(190, 152, 150, "workers", "each trains one member", "green", h=92, pile=True)
+    disk = d.box(404, 152, 102, "disk", "a folder for each member", h=92)
+    d.arrow(driver, work, "tasks")
+    d.arrow(work.left(), board.right(), tone="purple")
+    d.arrow(board.top(), driver.left(), tone="purple")
+    d.arrow(work.right(0.3), disk.left(0.3), tone="orange")
+    d.arrow(disk.left(0.7), work.right(0.7), tone="blue")
+    whole = d.box(14, 300, 492, "SplitGenerator", "sends each label to the member that knows it",
+                  "green")  # fmt: skip
+    d.arrow(work, whole, "averaged weights of each G")
+    for k, letters in enumerate(SPLIT):
+        d.arrow(whole, d.box(14 + 101 * k, 392, 88, letters, f"member {k}", "green"))
+    d.legend({
+        "ink": "tasks, weights, labels", "purple": "how far each task is",
+        "orange": "checkpoints", "blue": "after a kill: go on from the last one",
+    })  # fmt: skip
+
+
+# The letters of each member, as `scale.splits.alphabetical` cuts 26 classes into 5 groups.
+SPLIT = ("A – F", "G – K", "L – P", "Q – U", "V – Z")
+
+
+def data_parallel(d: Drawing) -> None:
+    """One training step that two processes share.
+
+    Two lanes, rank 0 and rank 1, with equal weights. Both know the batch of the step, because it is
+    a function of the seed and the step; each takes its own rows. In the forward pass a synced
+    BatchNorm averages its moments over the ranks, so that they are those of the whole batch. Each
+    rank takes the mean loss of its rows and runs backward. One exchange replaces all gradients by
+    their mean, both ranks take the same step, and the weights stay equal. Rank 0 alone writes
+    checkpoints and calls back. D's step and G's step are both made this way.
+    """
+    both = d.box(34, 14, 452, "", "the batch of step t: a function of (seed, t)")
+    d.frame(12, 64, 243, 552, "rank 0")
+    d.frame(265, 64, 243, 552, "rank 1")
+    chains: list[list[Box]] = [[both], [both]]
+    for chain, x, rows in zip(chains, (34, 287), ("rows 0 to 49", "rows 50 to 99"), strict=True):
+        chain += [d.box(x, 104, 199, rows, "of 100"), d.box(x, 184, 199, "forward", "", "blue")]
+    for y, head, body in (
+        (248, "synced BatchNorm", "the moments of all rows"),
+        (428, "all-reduce", "the mean of the ranks' gradients"),
+    ):
+        meet = d.box(34, y, 452, head, body, "purple")
+        for chain, x in zip(chains, (34, 287), strict=True):
+            chain.append(meet)
+            after = (338, "mean loss, backward", "of its own rows") if y < 300 else (
+                518, "optimiser's step", "the same on both")  # fmt: skip
+            chain.append(d.box(x, after[0], 199, after[1], after[2], "blue"))
+    for chain in chains:
+        for a, b in pairwise(chain):
+            d.arrow(a, b)
+    d.write(276, 586, "weights stay equal", "m")
+    d.write(23, 586, "alone writes and calls back", "m")
+
+
+def class_swap_rewiring(d: Drawing) -> None:
+    """The same game with rows that mean nothing: G, and G rewired.
+
+    Three groups. First, G: one z goes to the classes A, B and C, and draws A bold, B bold and C
+    bold. Second, the rewired G: for each class z is turned by another matrix Q before it enters the
+    same G. One z then draws A bold, B light and C slanted. Over all z, each class has the images
+    that it had, so every term of both losses is the same. Third, the check: z turned back by the
+    class's matrix goes through the rewired G, whose Q undoes the turn. It draws the very image that
+    G draws from z.
+    """
+    for y, title, styles in (
+        (12, "G: a row of one z has one style", ("bold", "bold", "bold")),
+        (254, "G rewired: a row of one z has many", ("bold", "light", "slanted")),
+    ):
+        turned = title != "G: a row of one z has one style"
+        d.frame(12, y, 496, 324 if turned else 232, title)
+        z = d.box(30, y + 44, 460, "", "one z")
+        for k, (letter, style) in enumerate(zip("ABC", styles, strict=True)):
+            x, before = 30 + 165 * k, z
+            if turned:
+                before = d.box(x, y + 108, 130, "Q", f"of class {letter}", "orange")
+                d.arrow(z, before)
+            G = d.box(x, before.y + before.h + 30, 130, "G", "", "green")
+            d.arrow(before, G)
+            d.arrow(G, d.box(x, G.y + G.h + 28, 130, letter, style))
+    d.frame(12, 588, 496, 172, "The check: turn z back first")
+    chain = [
+        d.box(26, 626, 60, "", "z", h=54), d.box(118, 626, 104, "back", "Q undone", "orange"),
+        d.box(254, 626, 104, "Q", "of the class", "orange"),
+        d.box(390, 626, 104, "G", "", "green", h=54),
+    ]  # fmt: skip
+    for a, b in pairwise(chain):
+        d.arrow(a, b)
+    same = d.box(118, 710, 376, "", "the same image as G draws from z")
+    d.arrow(chain[-1], same)
+
+
 DIAGRAMS: dict[str, Callable[[Drawing], None]] = {
     draw.__name__: draw
-    for draw in (family_tree, two_players, networks, four_gans, two_heads, training_step)
-}
+    for draw in (
+        family_tree, two_players, networks, four_gans, two_heads, training_step, symptoms_game,
+        symptoms_dcgan, symptoms_acgan, judge, labels_route, driver_workers, data_parallel,
+        class_swap_rewiring,
+    )
+}  # fmt: skip

@@ -58,6 +58,9 @@ def faults(drawing: Drawing) -> list[str]:
             found.append(f"wider than its box: {name(box)}")
         if LINE * len(rows) > box.h - 2 * PAD[1] + 4:
             found.append(f"higher than its box: {name(box)}")
+        grounds = [rect(frame) for frame in drawing.frames if overlap(rect(box), rect(frame))]
+        if any(rect(box)[3] > ground[3] - 6 for ground in grounds):
+            found.append(f"below its ground: {name(box)}")
     for a, b in combinations([*boxes, *words], 2):
         if overlap(rect(a), rect(b), gap=2 if isinstance(a, Box) and isinstance(b, Box) else 0):
             found.append(f"{name(a)} and {name(b)} overlap")
@@ -165,6 +168,8 @@ def broken(change: str) -> Drawing:
         d.arrow(a.bottom(0.2), b.top(0.8), via=[(50, 90)])
     elif change == "outside":
         d.box(450, 20, 90, "three")
+    elif change == "below its ground":
+        d.frame(12, 12, 200, 140)
     elif change == "higher":
         d.boxes.append(Box(200, 20, 90, 20, ("one",), ("two",)))
     elif change == "wider":
@@ -175,7 +180,7 @@ def broken(change: str) -> Drawing:
 @pytest.mark.parametrize(
     "change",
     ["overlap", "words on a box", "ends in the open", "crosses", "slanted", "outside", "higher",
-     "wider"],
+     "wider", "below its ground"],
 )  # fmt: skip
 def test_a_fault_is_seen(change) -> None:
     assert faults(broken("none")) == []
@@ -245,3 +250,10 @@ def test_the_family_tree_is_in_the_order_of_the_first_versions() -> None:
         rows.setdefault(row, []).append(number[:4])
     months = [sorted(rows[row]) for row in sorted(rows)]
     assert all(before[-1] <= after[0] for before, after in pairwise(months))
+
+
+def test_the_members_of_the_split_are_those_of_the_library() -> None:
+    splits = pytest.importorskip("acgan_lib.scale.splits")
+    groups = splits.alphabetical(26, 5)
+    ends = [f"{chr(65 + group[0])} – {chr(65 + group[-1])}" for group in groups]
+    assert tuple(ends) == diagrams.SPLIT
