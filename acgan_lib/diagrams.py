@@ -414,12 +414,12 @@ def family_tree(d: Drawing) -> None:
     """The family tree of GANs.
 
     Models by the year of their first version on arXiv, from top to bottom. An arrow leads from a
-    model to one that builds on it. 2014: GAN, and from it CGAN, with labels. 2015: DCGAN, from
-    GAN. 2016: GAN-CLS and pix2pix from CGAN, InfoGAN from DCGAN, AC-GAN from CGAN and DCGAN. 2017:
-    WGAN from GAN, WGAN-GP from WGAN, ProGAN from WGAN-GP, CycleGAN from pix2pix. 2018: SNGAN from
-    WGAN-GP, the projection discriminator from AC-GAN and SNGAN, BigGAN from it, StyleGAN from
-    ProGAN. 2020: DDPM, a diffusion model and no GAN. 2021: ReACGAN from AC-GAN and BigGAN. 2025:
-    R3GAN from StyleGAN.
+    model to one that builds on it or mends it. 2014: GAN, and from it CGAN, with labels. 2015:
+    DCGAN, from GAN. 2016: GAN-CLS and pix2pix from CGAN, InfoGAN from DCGAN, AC-GAN from CGAN and
+    DCGAN. 2017: WGAN from GAN, WGAN-GP from WGAN, ProGAN from WGAN-GP, CycleGAN from pix2pix. 2018:
+    SNGAN from WGAN-GP, the projection discriminator from AC-GAN and SNGAN, BigGAN from it, StyleGAN
+    from ProGAN. 2020: DDPM, a diffusion model and no GAN. 2021: ReACGAN from AC-GAN and BigGAN.
+    2025: R3GAN from StyleGAN.
     """
     boxes: dict[str, Box] = {}
     years: dict[str, float] = {}
@@ -443,7 +443,8 @@ def family_tree(d: Drawing) -> None:
     d.arrow(cgan, pix, via=[(cgan.x, 214), (163, 214), (163, pix.y)])
     d.arrow(boxes["DCGAN"].left(), boxes["AC-GAN"].right())
     d.arrow(ac, re, via=[(163, ac.y), (163, re.y)])
-    d.write(14, d.bottom() + 14, "Arrows lead to models that build on others. Dashed: no GAN.")
+    says = "Arrows lead to models that build on others or\nmend them. Dashed: no GAN."
+    d.write(14, d.bottom() + 14, says)
     d.key({
         "orange": "labels and codes", "green": "networks", "blue": "losses and penalties",
         "purple": "images or sentences as input",
