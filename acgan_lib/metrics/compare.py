@@ -1,8 +1,8 @@
 """Two sets of trainings against one another, many such comparisons, and the next training.
 
 One observation is a training. "No difference detected" does not mean that there is none. With three
-seeds on each side, Welch's test finds a true difference of 3.5 standard deviations in four cases out
-of five; with five seeds, one of 2.1. It finds smaller ones less often.
+seeds on each side, Welch's test finds a true difference of 3.5 standard deviations in four cases
+out of five; with five seeds, one of 2.1. It finds smaller ones less often.
 """
 
 from __future__ import annotations
