@@ -104,11 +104,18 @@ def test_the_core_is_an_evening_long() -> None:
     assert sum(counts.values()) <= 2_810, counts
 
 
-def test_the_library_does_not_grow() -> None:
-    """The goal is 10,000 lines with docstrings. What is new goes where something goes away.
+# Lines with docstrings. What is new goes where something goes away; a bound that a new chapter
+# raises says in its commit what for. The diagrams are pictures of the book and count apart.
+BOUNDS = {
+    "core": 5_450, "diagrams": 1_000, "metrics": 2_650, "families": 900, "widgets": 1_650,
+    "scale": 1_550, "experiments": 5_400,
+}  # fmt: skip
 
-    The diagrams are the book's pictures and no part of what one imports: they count apart.
-    """
-    pictures = lines(MODULES["diagrams"])
-    assert sum(map(lines, MODULES.values())) - pictures <= 15_000
-    assert pictures <= 1_000
+
+@pytest.mark.parametrize("part", BOUNDS)
+def test_no_part_of_the_library_grows(part: str) -> None:
+    total = 0
+    for name, path in MODULES.items():
+        first = top(name) if name else "core"
+        total += lines(path) if (first if first in BOUNDS else "core") == part else 0
+    assert total <= BOUNDS[part]
