@@ -25,6 +25,8 @@ POLICY = {
     "form-action": "'self'",
 }
 HANDLER = re.compile(r'<\w+[^>]*\son\w+="([^"]*)"')
+# myst-nb names every folded cell alike, in words that are not the ones on show.
+LABELLED_FOLD = '<summary aria-label="Toggle hidden content">'
 INLINE = re.compile(r"<script(?![^>]*\ssrc=)([^>]*)>(.*?)</script>", re.DOTALL)
 
 
@@ -72,14 +74,15 @@ def digest_of(script: str) -> str:
 
 
 def guard_pages(app: Sphinx, exception: Exception | None) -> None:
-    """Give each written page its policy, as the first thing in its head."""
+    """Give each written page its policy, first in its head; folded cells name themselves."""
     if exception is not None or app.builder.format != "html":
         return
     for path in Path(app.outdir).rglob("*.html"):
         page = path.read_text(encoding="utf-8")
         if "<head>" in page and "Content-Security-Policy" not in page:
             rule = f'<meta http-equiv="Content-Security-Policy" content="{policy(page)}">'
-            path.write_text(page.replace("<head>", f"<head>\n{rule}", 1), encoding="utf-8")
+            page = page.replace("<head>", f"<head>\n{rule}", 1).replace(LABELLED_FOLD, "<summary>")
+            path.write_text(page, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
