@@ -34,8 +34,6 @@ MAY_IGNORE = 6  # cells of a chapter whose output nbval may ignore: versions, ti
 LINES_PER_VERDICT = 20  # printed lines, of which one may end in True or False
 # Chapters that still print verdicts where a reader looks for numbers. Take out what is mended.
 VERDICTS_TO_MEND = {
-    "ch01_generative_models",
-    "ch02_the_game",
     "ch03_when_it_fails",
     "ch04_dcgan",
     "ch05_cgan",
