@@ -12,8 +12,8 @@ PACKAGE = ROOT / "acgan_lib"
 # From low to high. A module imports lower ones alone; what is not listed here is above the core.
 CORE = (
     "_files", "labels", "runtime", "pictures", "idx", "data", "nets", "losses", "objectives",
-    "_checks", "checkpoint", "train", "callbacks", "latent", "judge", "viz", "metrics", "toy",
-    "glyphs", "avatars", "regularise", "zoo", "pairs",
+    "_checks", "checkpoint", "train", "callbacks", "latent", "directions", "judge", "viz",
+    "metrics", "toy", "glyphs", "avatars", "regularise", "zoo", "pairs",
 )  # fmt: skip
 ABOVE = ("families", "widgets", "scale", "experiments")
 EVENING = (
@@ -101,7 +101,7 @@ def lines(path: Path) -> int:
 def test_the_core_is_an_evening_long() -> None:
     """The goal is 2,500 lines with docstrings; until then it must not grow."""
     counts = {n: lines(PACKAGE / f"{n}.py") for n in EVENING}
-    assert sum(counts.values()) <= 2_950, counts
+    assert sum(counts.values()) <= 2_870, counts
 
 
 def test_the_library_does_not_grow() -> None:
