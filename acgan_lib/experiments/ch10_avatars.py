@@ -62,10 +62,11 @@ GAN_STEPS, WIDTH = 57_115, 48
 
 Model = Literal["acgan", "cgan"]
 Attribute = tuple[str, tuple[str, ...], tuple[str, ...]]
+NOT_BLUE = tuple(colour for colour in PALETTES["hair"] if colour != "blue")
 # A slider's name, its factor, and the factor's values at its left and at its right end.
 ATTRIBUTES: dict[str, Attribute] = {
     "hair: dark \u2013 fair": ("hair", ("black", "brown"), ("blond", "grey")),
-    "hair: any \u2013 blue": ("hair", tuple(c for c in PALETTES["hair"] if c != "blue"), ("blue",)),
+    "hair: not blue \u2013 blue": ("hair", NOT_BLUE, ("blue",)),
     "skin: light \u2013 dark": ("skin", ("light", "tan"), ("brown", "dark")),
     "ground: yellow \u2013 blue": ("ground", ("lemon", "mint"), ("sky", "lilac")),
     "glasses: off \u2013 on": ("glasses", ("off",), ("on",)),
