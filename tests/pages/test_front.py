@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import ipywidgets
 import numpy as np
 import pytest
 import torch
@@ -595,6 +596,56 @@ def test_a_name_is_read_whole_beside_its_value(page_with: Open, G: Any, width: i
         assert label["y"] + label["height"] <= slider["y"] + 1
         assert slider["width"] > 180
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+# -- put together by ipywidgets, on a page without a kernel --------------------------------------
+
+
+def built_page(browser: Browser, models: dict[str, Any], view: str) -> Page:
+    """A page with the book's widgets.js and these models; `view` is shown."""
+    state = json.dumps({"version_major": 2, "version_minor": 0, "state": models})
+    html = (
+        f"<!doctype html><title>t</title><script type='{STATE}'>{state}</script>"
+        f"<main><script type='{VIEW}'>{json.dumps({'model_id': view})}</script></main>"
+    )
+    page = browser.new_page()
+    page.set_content(html)
+    page.add_script_tag(path=FRONT.parents[2] / "book" / "_static" / "widgets.js")
+    return page
+
+
+def states(*widgets_: Any) -> dict[str, Any]:
+    """What `make execute` stores of each widget."""
+    return {
+        w.model_id: {"model_name": w.get_state()["_model_name"], "state": w.get_state()}
+        for w in widgets_
+    }
+
+
+@pytest.mark.parametrize("join", [ipywidgets.jslink, ipywidgets.jsdlink])
+def test_a_dropdown_turns_a_stack_in_the_browser_alone(browser: Browser, join: Any) -> None:
+    parts = [ipywidgets.Dropdown(options=[name], description=name) for name in ("first", "second")]
+    menu = ipywidgets.Dropdown(options=["a", "b"], value="b", description="Which")
+    stack = ipywidgets.Stack(parts, selected_index=0)
+    link = join((menu, "index"), (stack, "selected_index"))
+    box = ipywidgets.VBox([menu, ipywidgets.HBox([stack])])
+    shown = states(menu, stack, link, box, box.children[1], *parts)
+    page = built_page(browser, shown, box.model_id)
+    which = page.get_by_label("Which")
+    expect(which).to_have_value("b")
+    for name, there, away in (("b", "second", "first"), ("a", "first", "second")):
+        which.select_option(name)
+        expect(page.get_by_label(there)).to_be_visible()
+        expect(page.get_by_label(away)).to_be_hidden()
+    page.close()
+
+
+def test_a_control_that_needs_python_says_so_on_a_built_page(browser: Browser) -> None:
+    slider = ipywidgets.IntSlider()
+    box = ipywidgets.VBox([slider])
+    page = built_page(browser, states(slider, box), box.model_id)
+    expect(page.get_by_text("needs a Python kernel")).to_be_visible()
+    page.close()
 
 
 # -- sharp or smooth -----------------------------------------------------------------------------
