@@ -97,9 +97,9 @@ _NAMES = {
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 _MODULES = (
-    "avatars", "callbacks", "data", "glyphs", "judge", "latent", "losses", "metrics", "nets",
-    "objectives", "pairs", "regularise", "runtime", "scale", "toy", "train", "viz", "widgets",
-    "zoo",
+    "avatars", "callbacks", "data", "directions", "glyphs", "judge", "latent", "losses", "metrics",
+    "nets", "objectives", "pairs", "regularise", "runtime", "scale", "toy", "train", "viz",
+    "widgets", "zoo",
 )  # fmt: skip
 __all__ = [*_MODULE_OF]
 

@@ -1,4 +1,4 @@
-"""Moves through a generator's latent space: interpolation, class swaps and mixes, directions.
+"""Moves through a generator's latent space: interpolation, class swaps and mixes.
 
 Every function that runs the generator does so in eval mode (BatchNorm in train mode would make
 one image depend on the others of its batch), without gradients, on the generator's own device,
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,44 +21,9 @@ __all__ = [
     "generate",
     "generate_mixed",
     "lerp",
-    "principal_directions",
-    "seeded",
     "slerp",
     "walk",
 ]
-
-
-def seeded(seed: int, latent_dim: int) -> Tensor:
-    """The latent vector of a seed, float32 (latent_dim,) from N(0, 1), the same everywhere.
-
-    torch's generators cannot be had in a browser, so a picture's seed would mean nothing there.
-    Here each pair of values comes from two 32-bit hashes of the seed and the pair's number
-    (MurmurHash3's finaliser, Appleby 2011) by Box and Muller's transform (1958);
-    ``front/engines.js`` has the same few lines. Good for choosing a z, not for Monte Carlo.
-
-    Raises ValueError unless 0 <= seed < 2**32.
-    """
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be in [0, 2**32), got {seed}")
-    pairs = (latent_dim + 1) // 2
-    start = _hash(np.array([seed + 0x9E3779B9 & _WORD], dtype=np.uint64))
-    words = _hash(start + np.arange(2 * pairs, dtype=np.uint64) * np.uint64(0x9E3779B9))
-    u, v = ((words.astype(np.float64) + 0.5) / 2**32).reshape(pairs, 2).T
-    radius, angle = np.sqrt(-2 * np.log(u)), 2 * np.pi * v
-    both = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    return torch.from_numpy(both.flatten()[:latent_dim].astype(np.float32))
-
-
-_WORD = 0xFFFFFFFF
-
-
-def _hash(x: np.ndarray) -> np.ndarray:
-    """MurmurHash3's 32-bit finaliser, in 64-bit words whose upper half is cleared."""
-    word = np.uint64(_WORD)
-    x = x & word
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
-        x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor) & word
-    return x ^ (x >> np.uint64(16))
 
 
 def lerp(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
@@ -191,48 +155,6 @@ def mix_weights(num_classes: int, a: int, b: int, t: Tensor) -> Tensor:
     w[:, a] += 1 - t
     w[:, b] += t
     return w
-
-
-def principal_directions(G: nn.Module, k: int, latent_dim: int | None = None) -> Tensor:
-    """The ``k`` unit directions in z that G's first layer stretches most: (k, latent_dim).
-
-    They are the right singular vectors of that linear layer's latent columns, in order of their
-    singular values (Shen and Zhou 2021, arXiv 2007.06600, read on the first layer). Each sign is
-    set so that the largest entry is positive, because a singular vector has none of its own.
-
-    The layer is ``G.project`` or else G's first ``nn.Linear`` or ``nn.ConvTranspose2d`` (which is
-    linear in z as long as z is a map of 1x1 pixels) with at least latent_dim inputs; z's are taken
-    to be the first of them. latent_dim is ``G.latent_dim`` unless given. Raises TypeError where
-    there is no such layer.
-    """
-    d = latent_dim if latent_dim is not None else getattr(G, "latent_dim", None)
-    if not isinstance(d, int):
-        raise TypeError("G has no latent_dim: pass latent_dim")
-    with evaluating(G):  # in train mode, to read a weight under spectral norm changes its estimate
-        layers = [getattr(G, "project", None), *G.modules()]
-        columns = next((w for w in map(_linear_map, layers) if w is not None and len(w) >= d), None)
-        if columns is None:
-            raise TypeError(
-                f"G ({type(G).__name__}) has no linear layer that takes {d} latent inputs"
-            )
-        # float64 on the CPU: the order and sign must not depend on the device's rounding.
-        weight = columns[:d].T.to("cpu", torch.float64)
-    most = min(weight.shape)
-    if not 1 <= k <= most:
-        raise ValueError(f"k must lie in 1..{most}, not {k}")
-    directions = torch.linalg.svd(weight, full_matrices=False).Vh[:k]
-    largest = directions.abs().argmax(dim=1, keepdim=True)
-    signed: Tensor = directions * directions.gather(1, largest).sign()
-    return signed.float()
-
-
-def _linear_map(layer: object) -> Tensor | None:
-    """What a linear layer does to each of its inputs, (inputs, outputs); None for another layer."""
-    if isinstance(layer, nn.Linear):
-        return layer.weight.T
-    if isinstance(layer, nn.ConvTranspose2d) and layer.groups == 1:
-        return layer.weight.flatten(1)
-    return None
 
 
 def _same_shape(a: Tensor, b: Tensor) -> None:

@@ -222,8 +222,11 @@ def browser() -> None:
 
     models = Path(__file__).resolve().parents[1] / "book" / "_static" / "models"
     export.export_all(models)
-    G = zoo.load("acgan_fashion")
-    faces = {" 1 image": widgets.LatentExplorer(G), "10 images": widgets.ClassSwap(G)}
+    faces = {
+        f"{name}, {n:2} images": face(zoo.load(name))
+        for name in ("acgan_fashion", "acgan_avatars64")
+        for n, face in ((1, widgets.LatentExplorer), (10, widgets.ClassSwap))
+    }
     print("\nA widget's frame in headless Chromium, median and 95th percentile of 300")
     with engine_page(models) as page:
         for name, face in faces.items():

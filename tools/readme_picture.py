@@ -10,7 +10,7 @@ from playwright.sync_api import sync_playwright
 
 PICTURE = Path(__file__).resolve().parent.parent / "book" / "_static" / "readme.png"
 # A permalink wakes the page's own engine, and says what the picture shows.
-PLACE = "book/index.html#z=0&c=1.5,-1"
+PLACE = "book/index.html#z=0&c=1.5,0,0,-1,0"
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ million, say how trainings differ. What each measured is in ``data/results/avata
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -30,13 +30,16 @@ from acgan_lib.avatars import (
     KINDS,
     LEVELS,
     NO_FACTOR,
+    PALETTES,
+    WITHOUT_GLASSES,
     Avatars,
     avatars,
     drawn,
     paired,
     read_ground,
 )
-from acgan_lib.experiments import _common
+from acgan_lib.directions import named_directions
+from acgan_lib.experiments import _common, _results
 from acgan_lib.experiments._common import the_judge
 from acgan_lib.experiments._results import record
 from acgan_lib.judge import BATCH_SIZE, Judge, fit_supervised, random_shift, train_judge
@@ -63,6 +66,20 @@ BATCH = 64
 SHORT_STEPS = 4_688  # of 64 pictures, 300,000 in all: what a core trains in ten minutes
 
 Model = Literal["acgan", "cgan"]
+Attribute = tuple[str, tuple[str, ...], tuple[str, ...]]
+NOT_BLUE = tuple(colour for colour in PALETTES["hair"] if colour != "blue")
+# A slider's name, its factor, and the factor's values at its left and at its right end.
+ATTRIBUTES: dict[str, Attribute] = {
+    "hair: dark \u2013 fair": ("hair", ("black", "brown"), ("blond", "grey")),
+    "hair: not blue \u2013 blue": ("hair", NOT_BLUE, ("blue",)),
+    "skin: light \u2013 dark": ("skin", ("light", "tan"), ("brown", "dark")),
+    "ground: yellow \u2013 blue": ("ground", ("lemon", "mint"), ("sky", "lilac")),
+    "glasses: off \u2013 on": ("glasses", ("off",), ("on",)),
+}
+# No direction does this: G lays the grounds out in another order than the colour wheel.
+WARM: dict[str, Attribute] = {
+    "ground: cool \u2013 warm": ("ground", ("sky", "mint", "lilac"), ("rose", "lemon", "apricot"))
+}
 
 
 def factor_loss(logits: Tensor, factors: Tensor) -> Tensor:
@@ -299,8 +316,76 @@ def _measure(x: Tensor, y: Tensor, swaps: Tensor, size: Literal[32, 64]) -> dict
     return measured
 
 
+def attribute_scores(
+    judge: Judge, images: Tensor, attributes: Mapping[str, Attribute] = ATTRIBUTES
+) -> Tensor:
+    """Return the factor judge's log-odds of each attribute's right end, float (n, attributes)."""
+    logits = metrics.in_batches(judge, judge, images)
+    parts = dict(zip(FACTORS, torch.split(logits, list(LEVELS.values()), dim=1), strict=True))
+    odds = [
+        [parts[factor][:, _values(factor, end)].logsumexp(1) for end in ends]
+        for factor, *ends in attributes.values()
+    ]
+    return torch.stack([right - left for left, right in odds], dim=1)
+
+
+def attribute_directions(
+    G: nn.Module, attributes: Mapping[str, Attribute] = ATTRIBUTES, *, conditioned: bool = True
+) -> dict[str, Tensor]:
+    """Return the direction in z of each attribute, as the shipped judge reads it at 64 px."""
+    read = partial(attribute_scores, the_judge("factors_avatars64"), attributes=attributes)
+    return named_directions(G, read, [*attributes], conditioned=conditioned)
+
+
+def _values(factor: str, names: Sequence[str]) -> list[int]:
+    return [[*PALETTES.get(factor, ("off", "on"))].index(name) for name in names]
+
+
+def measure_directions(name: str = "acgan_avatars64", n: int = 300, reach: float = 2.5) -> None:
+    """Measure what each named direction of avatars does, at n latents under all ten kinds.
+
+    ``left`` and ``right`` are the shares read as that end of the slider says at -reach, 0 and
+    reach; ``kept_*`` those whose other factor, or kind, is read at +-reach as at 0, and ``kept`` is
+    their mean over the other factors; ``kept_more`` is what conditioning adds to it, latent by
+    latent. One latent is one observation.
+    """
+    G, kind, judge = zoo.load(name), the_judge("judge_avatars64"), the_judge("factors_avatars64")
+    z = torch.randn(n, int(G.latent_dim), generator=torch.Generator().manual_seed(5))  # type: ignore[arg-type]
+    wears = torch.tensor([k not in WITHOUT_GLASSES for k in KINDS])
+    among = {name: wears if name == "glasses" else wears | True for name in (*FACTORS, "kind")}
+
+    def read(at: Tensor) -> Tensor:
+        """Return factors and kind, int64 (n, kinds, 5)."""
+        x = torch.cat([latent.class_swap(G, part).flatten(0, 1) for part in at.split(50)])  # type: ignore[no-untyped-call]
+        named = metrics.in_batches(kind, kind, x).argmax(1, keepdim=True)
+        return torch.cat([read_factors(judge, x), named], dim=1).view(n, len(KINDS), -1)
+
+    start, rows = read(z), []
+    before: dict[str, Tensor] = {}
+    for conditioned, attributes in ((False, ATTRIBUTES | WARM), (True, ATTRIBUTES)):
+        for label, way in attribute_directions(G, attributes, conditioned=conditioned).items():
+            factor, *ends = attributes[label]
+            at = torch.stack([read(z - reach * way), start, read(z + reach * way)])
+            row: dict[str, Any] = {"model": name, "attribute": label, "conditioned": conditioned}
+            read_as = at[..., FACTORS.index(factor)][..., among[factor]]
+            for end, names in zip(("left", "right"), ends, strict=True):
+                hits = torch.isin(read_as, torch.tensor(_values(factor, names)))
+                row[end] = [metrics.bootstrap_mean(share) for share in hits.double().mean(2)]
+            same = (at[::2] == start).double().mean(0)
+            kept = {f: same[:, who, j].mean(1) for j, (f, who) in enumerate(among.items())}
+            mean = torch.stack([kept[f] for f in FACTORS if f != factor]).mean(0)
+            shares = {f"kept_{f}": share for f, share in kept.items() if f != factor}
+            shares |= {"kept": mean} | ({"kept_more": mean - before[label]} if conditioned else {})
+            row |= {key: metrics.bootstrap_mean(share) for key, share in shares.items()}
+            before[label] = mean
+            rows.append(row)
+            print(label, "conditioned" if conditioned else "", *map(str, row["right"]), row["kept"])
+    _results.keep("directions", rows)
+
+
 RUNS: dict[str, Callable[..., Any]] = {
     "shipped_avatars": shipped_avatars,
+    "directions_avatars64": measure_directions,
     "judges_avatars32": partial(judges, 32),
     "judges_avatars64": partial(judges, 64),
     "acgan_avatars32": partial(gan_avatars, "acgan", 32),

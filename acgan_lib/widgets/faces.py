@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from acgan_lib import latent, zoo
+from acgan_lib.directions import principal_directions, seeded
 from acgan_lib.widgets import export
 from acgan_lib.widgets.base import Face, bundle, encode, png
 
@@ -37,10 +38,11 @@ class View(TypedDict, total=False):
 
     Attributes:
         directions: one slider each. A number asks for that many principal directions of G's
-            first layer (``latent.principal_directions``); a finite tensor (k, latent_dim) holds
-            them. Unless given, a face has 0 to 4 principal directions, as its docstring says;
-            if G has no such layer, they are z's first coordinates.
-        seed: chooses the first z from N(0, 1) (``latent.seeded``), in [0, 2**32); 0 unless given.
+            first layer (``principal_directions``); a finite tensor (k, latent_dim) holds them; a
+            dictionary (``named_directions``) has a name and a row (latent_dim,) for each. Unless
+            given, a face has 0 to 4 principal directions, as its docstring says; if G has no such
+            layer, they are z's first coordinates.
+        seed: chooses the first z from N(0, 1) (``directions.seeded``), in [0, 2**32); 0 if absent.
         label: the class shown first, by its name or its number in 0..K-1; 0 unless given. Faces
             that show several classes at once take none.
         reach: a slider adds up to this many times its direction to z; positive, 4 unless given.
@@ -51,7 +53,7 @@ class View(TypedDict, total=False):
             "class 1" and so on.
     """
 
-    directions: Tensor | int
+    directions: Tensor | int | Mapping[str, Tensor]
     seed: int
     label: int | str
     reach: float
@@ -99,7 +101,11 @@ class GeneratorFace(Face):
         if not 0 < self.reach < math.inf:
             raise ValueError(f"reach must be positive and finite, not {self.reach}")
         self.seed = _whole("seed", view.get("seed", 0), 2**32)
-        self.directions = self._directions(view.get("directions"))
+        given = view.get("directions")
+        names = list(given) if isinstance(given, Mapping) else None
+        if isinstance(given, Mapping):
+            given = torch.stack([*given.values()]) if given else 0
+        self.directions = self._directions(given)
         self._request = {"seed": self.seed, **(start or {})}
         if self._one_class and self.class_names:
             self._request["label"] = view.get("label", 0)
@@ -109,7 +115,7 @@ class GeneratorFace(Face):
             "kind": self._kind,
             "start": self._request,
             "classes": list(self.class_names),
-            "directions": [f"Direction {i + 1}" for i in range(len(self.directions))],
+            "directions": names or [f"Direction {i + 1}" for i in range(len(self.directions))],
             "reach": self.reach,
             "size": list(strip.shape[-2:]),
             "strip": len(strip),
@@ -159,7 +165,7 @@ class GeneratorFace(Face):
 
     def _z(self, request: dict[str, Any]) -> Tensor:
         """z = z(seed) + sum_i coords[i] * direction i."""
-        z = latent.seeded(request["seed"], self.latent_dim)
+        z = seeded(request["seed"], self.latent_dim)
         return z + torch.tensor(request["coords"], dtype=torch.float32) @ self.directions
 
     def _checked(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,7 +200,7 @@ class GeneratorFace(Face):
             if count == 0:
                 return torch.zeros(0, self.latent_dim)
             try:
-                return latent.principal_directions(self.G, count, self.latent_dim)
+                return principal_directions(self.G, count, self.latent_dim)
             except TypeError:  # no layer shows them
                 if directions is not None:
                     raise
@@ -360,7 +366,7 @@ class LatentMap(GeneratorFace):
         at = (torch.arange(TILES) + 0.5) / TILES
         v, u = torch.meshgrid(high - at * (high - low), left + at * (right - left), indexing="ij")
         coords = torch.stack([u.flatten(), v.flatten()], dim=1)
-        z = latent.seeded(start["seed"], self.latent_dim) + coords @ self.directions
+        z = seeded(start["seed"], self.latent_dim) + coords @ self.directions
         return _one(self.G, torch.cat([z, self._z(start).unsqueeze(0)]), start)
 
 
@@ -414,7 +420,7 @@ def _triangle(through: Sequence[int], latent_dim: int) -> Tensor:
     """The directions, (2, latent_dim), of the plane through the z of three seeds."""
     if len(through) != 3:
         raise ValueError(f"through must name three seeds, not {list(through)}")
-    a, b, c = (latent.seeded(seed, latent_dim) for seed in through)
+    a, b, c = (seeded(seed, latent_dim) for seed in through)
     return torch.stack([b - a, (c - (a + b) / 2) / HEIGHT])
 
 

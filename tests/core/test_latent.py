@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -178,72 +177,3 @@ def test_what_a_generator_cannot_do_is_named() -> None:
         latent.generate_mixed(Plain(), z, torch.zeros(1, 4))
     with pytest.raises(ValueError, match=r"not \(1, 8, 8\)"):
         latent.generate(Plain(), z, None)
-
-
-def test_principal_directions_are_those_the_first_layer_stretches_most() -> None:
-    G = Painter()
-    turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1))).Q
-    weight = torch.zeros(5, 7)
-    weight[:3, :3] = torch.diag(torch.tensor([1.0, 5.0, 3.0])) @ turn
-    weight[3:, 3:] = 100  # the class columns must not matter
-    G.project.weight.data = weight
-    directions = latent.principal_directions(G, 2)
-    assert directions.shape == (2, 3)
-    torch.testing.assert_close(directions.abs(), turn[[1, 2]].abs())
-    assert (directions.gather(1, directions.abs().argmax(1, keepdim=True)) > 0).all()
-
-
-def test_principal_directions_of_a_transposed_convolution_stretch_its_maps_most() -> None:
-    """Against the layer itself: the length of what it makes of a direction, which is linear."""
-    torch.manual_seed(0)
-    layer = torch.nn.ConvTranspose2d(4, 6, 3, bias=False)
-    G = nn.Sequential(nn.Linear(2, 2), layer)  # too short for z: not the layer that takes it
-    directions = latent.principal_directions(G, 4, latent_dim=4)
-    torch.testing.assert_close(directions @ directions.T, torch.eye(4))
-    lengths = layer(directions[:, :, None, None]).flatten(1).norm(dim=1).detach()
-    assert (lengths.diff() < 0).all()
-    z = torch.randn(1000, 4, generator=torch.Generator().manual_seed(1))
-    z = z / z.norm(dim=1, keepdim=True)
-    stretched = layer(z[:, :, None, None]).flatten(1).norm(dim=1)
-    assert lengths[3] - 1e-6 <= stretched.min() <= stretched.max() <= lengths[0] + 1e-6
-
-
-def test_principal_directions_leave_a_normed_layer_as_it_is() -> None:
-    G = Painter()
-    G.project = torch.nn.utils.parametrizations.spectral_norm(nn.Linear(7, 5))
-    before = {name: value.clone() for name, value in G.train().state_dict().items()}
-    latent.principal_directions(G, 2)
-    assert G.project.training
-    assert all(torch.equal(value, before[name]) for name, value in G.state_dict().items())
-
-
-def test_principal_directions_are_of_project_where_there_is_one() -> None:
-    torch.manual_seed(0)
-    G = nn.Sequential()
-    G.mapping, G.project = nn.Linear(5, 5), nn.Linear(5, 5)
-    expected = latent.principal_directions(G.project, 2, latent_dim=5)
-    assert torch.equal(latent.principal_directions(G, 2, latent_dim=5), expected)
-
-
-def test_principal_directions_errors() -> None:
-    with pytest.raises(ValueError, match=r"k must lie in 1\.\.3"):
-        latent.principal_directions(Painter(), 4)
-    with pytest.raises(TypeError, match="latent_dim"):
-        latent.principal_directions(nn.Linear(3, 3), 1)
-    with pytest.raises(TypeError, match="no linear layer"):
-        latent.principal_directions(nn.Conv2d(1, 1, 1), 1, latent_dim=4)
-
-
-def test_a_seeds_latent_is_these_numbers_in_every_version_and_in_the_browser() -> None:
-    """A seed that a reader wrote down must give the same picture for ever."""
-    mixed = latent._hash(np.array([0, 1, 0xDEADBEEF], dtype=np.uint64))
-    assert mixed.tolist() == [0, 0x514E28B7, 0x0DE5C6A9]  # MurmurHash3's fmix32
-    wanted = {
-        0: [0.42232818, -0.79845683, 0.89508288, -0.81692221],
-        7: [-1.24332743, 0.43659302, 1.58157007, -0.54618139, 0.34823945],
-        2**32 - 1: [-0.0084917970, 1.0129411601],
-    }
-    for seed, values in wanted.items():
-        found = latent.seeded(seed, len(values))
-        assert found.dtype == torch.float32
-        torch.testing.assert_close(found, torch.tensor(values), rtol=0, atol=2e-7)

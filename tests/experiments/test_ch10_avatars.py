@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from acgan_lib.avatars import FACTORS, KINDS, avatars, paired
+from acgan_lib.avatars import FACTORS, KINDS, LEVELS, PALETTES, avatars, paired
+from acgan_lib.experiments import _results
 from acgan_lib.experiments import ch10_avatars as ch10
 
 
@@ -91,3 +92,71 @@ def test_real_pictures_keep_every_factor_over_kinds_and_a_shuffled_face_does_not
     assert measured["combinations_met"] <= 400
     mixed = torch.stack([swaps[:, j].roll(j, 0) for j in range(len(KINDS))], 1)
     assert ch10._measure(x.normalised(), x.labels, mixed, 32)["kept_ground"].value < 0.5
+
+
+def test_an_attributes_score_is_its_log_odds() -> None:
+    """Against the softmax's probabilities, in float64."""
+
+    class Fixed(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flatten(1)[:, :20]
+
+    logits = torch.randn(5, 3, 4, 4, generator=torch.Generator().manual_seed(0)).double()
+    found = ch10.attribute_scores(Fixed(), logits)
+    shares = logits.flatten(1)[:, :20].split(list(LEVELS.values()), dim=1)
+    chance = {f: part.softmax(1) for f, part in zip(FACTORS, shares, strict=True)}
+    order = {**{f: [*colours] for f, colours in PALETTES.items()}, "glasses": ["off", "on"]}
+    for column, (factor, *ends) in zip(found.T, ch10.ATTRIBUTES.values(), strict=True):
+        left, right = (chance[factor][:, [order[factor].index(v) for v in e]].sum(1) for e in ends)
+        torch.testing.assert_close(column, (right / left).log())
+
+
+class Coded(torch.nn.Module):
+    """A G of pictures whose pixels say what a judge reads: z's first entries move three logits."""
+
+    latent_dim, num_classes = 6, len(KINDS)
+
+    def forward(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        pixels = torch.zeros(len(z), 3 * 16 * 16)
+        pixels[:, 6], pixels[:, 8] = 0.1 - z[:, 0], z[:, 0]  # skin: light, brown
+        pixels[:, 10], pixels[:, 12] = 0.1 - z[:, 1], z[:, 1]  # hair: black, blond
+        pixels[:, 0] = pixels[:, 18] = 9  # ground: sky; glasses: off
+        pixels[:, 100] = y.float()
+        return pixels.view(-1, 3, 16, 16)
+
+
+def test_a_direction_is_measured_at_both_ends(tmp_path, monkeypatch) -> None:
+    """Of a G whose skin and hair are two entries of z: what moves, and that all else is kept."""
+
+    class Reads(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flatten(1)[:, :20]
+
+    class Names(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return F.one_hot(x.flatten(1)[:, 100].long(), len(KINDS)).float()
+
+    monkeypatch.setattr(ch10.zoo, "load", lambda _: Coded())
+    monkeypatch.setattr(ch10, "the_judge", lambda n: Names() if n[0] == "j" else Reads())
+    chosen = {k: v for k, v in ch10.ATTRIBUTES.items() if "dark" in k}  # hair and skin
+    monkeypatch.setattr(ch10, "ATTRIBUTES", chosen)
+
+    def directions(G, attributes, conditioned):
+        return {k: torch.eye(6)[0 if k[0] == "s" else 1] for k in attributes if k in chosen}
+
+    monkeypatch.setattr(ch10, "attribute_directions", directions)
+    kept = {}
+    monkeypatch.setattr(_results, "keep", lambda name, rows: kept.update({name: rows}))
+    ch10.measure_directions(n=40, reach=20.0)
+    rows = kept["directions"]
+    assert [(r["attribute"][:4], r["conditioned"]) for r in rows] == [
+        ("hair", False), ("skin", False), ("hair", True), ("skin", True)
+    ]  # fmt: skip
+    for row in rows:
+        assert [row["left"][0].value, row["left"][2].value] == [1, 0]
+        assert [row["right"][0].value, row["right"][2].value] == [0, 1]
+        assert 0.3 < row["right"][1].value < 0.7
+        assert row["right"][1].value + row["left"][1].value == pytest.approx(1)
+        assert row["kept"].value == row["kept_kind"].value == row["kept_glasses"].value == 1
+        assert row["kept"].n == 40
+    assert rows[2]["kept_more"].value == 0

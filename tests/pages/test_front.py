@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import ipywidgets
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageSequence
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, expect
 from test_lab import assert_shows, drag, read, settle
 from torch import Tensor
 
 from acgan_lib import latent, nets, widgets
+from acgan_lib.directions import principal_directions, seeded
 from acgan_lib.widgets.base import FRONT
 from acgan_lib.widgets.faces import GeneratorFace
 
@@ -144,7 +147,7 @@ def page_with(browser: Browser) -> Iterator[Open]:
 
 
 def z_of(seed: int) -> Tensor:
-    return latent.seeded(seed, 100)
+    return seeded(seed, 100)
 
 
 def on_map(G: nets.Generator, u: float, v: float, label: int, seeds: Any = (0, 1, 2)) -> Tensor:
@@ -377,7 +380,7 @@ def test_drift_moves_every_class_until_it_is_stopped(page_with: Open, G: Any) ->
     page.get_by_role("button", name="Stop").click()
     settle(widget, {"seed": 5})
     at = shown(widget)["coords"]
-    z = z_of(5) + torch.tensor(at) @ latent.principal_directions(G, 2)
+    z = z_of(5) + torch.tensor(at) @ principal_directions(G, 2)
     for canvas, image in zip(
         widget.get_by_role("img").all(), latent.class_swap(G, z[None])[0], strict=True
     ):
@@ -427,7 +430,7 @@ def test_one_slider_drives_every_checkpoint(page_with: Open, G: Any) -> None:
     value = drag(widget.get_by_role("slider", name="Direction 1"), 0.8)
     page.get_by_label("Class").select_option("Bag")
     settle(widget, {"coords": [value], "label": 2})
-    z = z_of(5) + value * latent.principal_directions(G, 1)[0]
+    z = z_of(5) + value * principal_directions(G, 1)[0]
     for canvas, model in zip(widget.get_by_role("img").all(), (other, G), strict=True):
         assert_shows(canvas, latent.generate(model, z[None], torch.tensor([2]))[0])
     names = [canvas.get_attribute("aria-label") or "" for canvas in widget.get_by_role("img").all()]
@@ -449,7 +452,7 @@ def test_a_link_brings_another_reader_to_the_same_picture(page_with: Open, G: An
     explorer.get_by_role("button", name="Link").click()
     assert page.evaluate("location.hash") == "#z=6&c=0,-0.1,0&class=2&w=2"
     image = read(explorer.get_by_role("img"))
-    z = z_of(6) - 0.1 * latent.principal_directions(G, 3)[1]
+    z = z_of(6) - 0.1 * principal_directions(G, 3)[1]
     assert_shows(explorer.get_by_role("img"), latent.generate(G, z[None], torch.tensor([2]))[0])
 
     page = page_with(first, second, hash="#z=6&c=0,-0.1,0&class=2&w=2", built=True)
@@ -545,6 +548,131 @@ def test_scoreboard_shows_the_scores_of_the_frame_on_show(page_with: Open, width
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+# -- directions with names -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_a_named_slider_is_found_by_its_name_and_moves_its_direction(
+    page_with: Open, G: Any, built: bool
+) -> None:
+    ways = {"hair: dark \u2013 fair": torch.eye(100)[7], "Skin": -torch.eye(100)[3]}
+    faces = [f(G, directions=ways, reach=2.5) for f in (widgets.LatentExplorer, widgets.ClassSwap)]
+    page = page_with(*faces, built=built)
+    for kind in ("explorer", "swap"):
+        widget = page.locator(f".{kind}")
+        hair = widget.get_by_role("slider", name="hair: dark \u2013 fair")
+        hair.press("End")
+        widget.get_by_role("slider", name="Skin").press("ArrowLeft")
+        settle(widget, {"seed": 0, "coords": [2.5, -0.1]})
+        z = z_of(0) + 2.5 * torch.eye(100)[7] + 0.1 * torch.eye(100)[3]
+        image = latent.generate(G, z[None], torch.tensor([0]))[0]
+        assert_shows(widget.get_by_role("img").first, image)
+        words = widget.get_by_role("img").first
+        expect(words).to_have_attribute(
+            "aria-label", re.compile("hair: dark \u2013 fair = 2.5, skin")
+        )
+    pad = page.get_by_role("application", name="Pad: hair: dark \u2013 fair across, skin upwards.")
+    pad.press("Home")
+    settle(page.locator(".explorer"), {"coords": [0, 0]})
+
+
+PARTS = ("label", "input", "output")
+
+
+@pytest.mark.parametrize("width", [1200, 360])
+def test_a_name_is_read_whole_beside_its_value(page_with: Open, G: Any, width: int) -> None:
+    ways = {f"{part}: yellow \u2013 orange": torch.eye(100)[i] for i, part in enumerate("abcde")}
+    faces = [widgets.ClassSwap(G, directions=ways), widgets.ClassMix(G, directions=ways)]
+    page = page_with(*faces, viewport={"width": width, "height": 800})
+    for knob in page.locator(".knob").all():
+        label, slider, value = (
+            knob.locator(x).bounding_box() for x in ("label", "input", "output")
+        )
+        assert label
+        assert slider
+        assert value
+        assert label["height"] < 25, "in one line"
+        assert label["x"] + label["width"] <= value["x"] + 1
+        assert label["y"] + label["height"] <= slider["y"] + 1
+        assert slider["width"] > 180
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+# -- put together by ipywidgets, on a page without a kernel --------------------------------------
+
+
+def built_page(browser: Browser, models: dict[str, Any], view: str) -> Page:
+    """A page with the book's widgets.js and these models; `view` is shown."""
+    state = json.dumps({"version_major": 2, "version_minor": 0, "state": models})
+    html = (
+        f"<!doctype html><title>t</title><script type='{STATE}'>{state}</script>"
+        f"<main><script type='{VIEW}'>{json.dumps({'model_id': view})}</script></main>"
+    )
+    page = browser.new_page()
+    page.set_content(html)
+    page.add_script_tag(path=FRONT.parents[2] / "book" / "_static" / "widgets.js")
+    return page
+
+
+def states(*widgets_: Any) -> dict[str, Any]:
+    """What `make execute` stores of each widget."""
+    return {
+        w.model_id: {"model_name": w.get_state()["_model_name"], "state": w.get_state()}
+        for w in widgets_
+    }
+
+
+@pytest.mark.parametrize("join", [ipywidgets.jslink, ipywidgets.jsdlink])
+def test_a_dropdown_turns_a_stack_in_the_browser_alone(browser: Browser, join: Any) -> None:
+    parts = [ipywidgets.Dropdown(options=[name], description=name) for name in ("first", "second")]
+    menu = ipywidgets.Dropdown(options=["a", "b"], value="b", description="Which")
+    stack = ipywidgets.Stack(parts, selected_index=0)
+    link = join((menu, "index"), (stack, "selected_index"))
+    box = ipywidgets.VBox([menu, ipywidgets.HBox([stack])])
+    shown = states(menu, stack, link, box, box.children[1], *parts)
+    page = built_page(browser, shown, box.model_id)
+    which = page.get_by_label("Which")
+    expect(which).to_have_value("b")
+    for name, there, away in (("b", "second", "first"), ("a", "first", "second")):
+        which.select_option(name)
+        expect(page.get_by_label(there)).to_be_visible()
+        expect(page.get_by_label(away)).to_be_hidden()
+    page.close()
+
+
+def test_a_control_that_needs_python_says_so_on_a_built_page(browser: Browser) -> None:
+    slider = ipywidgets.IntSlider()
+    box = ipywidgets.VBox([slider])
+    page = built_page(browser, states(slider, box), box.model_id)
+    expect(page.get_by_text("needs a Python kernel")).to_be_visible()
+    page.close()
+
+
+# -- sharp or smooth -----------------------------------------------------------------------------
+
+DRAWN = """all => all.map(c => [c.getBoundingClientRect().width * devicePixelRatio / c.width,
+    getComputedStyle(c).imageRendering])"""
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 3])
+@pytest.mark.parametrize("width", [1200, 360])
+def test_pixels_are_squares_where_these_look_alike_and_smooth_elsewhere(
+    page_with: Open, G: Any, width: int, ratio: int
+) -> None:
+    large = nets.Generator(num_classes=3, channels=3, width=8, image_size=128).requires_grad_(False)
+    faces = [widgets.ClassMix(G), widgets.LatentMap(G), widgets.ClassSwap(large)]
+    page = page_with(*faces, viewport={"width": width, "height": 800}, device_scale_factor=ratio)
+    page.wait_for_function("document.querySelectorAll('.squares').length > 0")
+    seen = page.locator(".acgan canvas").evaluate_all(DRAWN)
+    assert len(seen) == 3 + 2 + 3
+    for scale, how in seen:
+        even = scale > 0.98 and abs(scale - round(scale)) < 0.02
+        assert how == ("pixelated" if scale >= 3 or even else "auto"), scale
+    assert max(scale for scale, _ in seen) > 4
+    if ratio == 1:
+        assert "auto" in {how for _, how in seen}
+
+
 # -- colour --------------------------------------------------------------------------------------
 
 RGBA = "c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data)"
@@ -552,7 +680,7 @@ RGBA = "c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height)
 
 @pytest.mark.parametrize(("built", "width"), [(False, 1200), (True, 360)])
 def test_colour_at_64_pixels_is_drawn_as_it_is(page_with: Open, built: bool, width: int) -> None:
-    """By a kernel and by the page itself; scaled without a blur, and no wider than a phone."""
+    """By a kernel and by the page itself; no wider than a phone."""
     torch.manual_seed(3)
     G = nets.Generator(num_classes=3, channels=3, width=8, image_size=64).requires_grad_(False)
     for p in G.parameters():
@@ -573,5 +701,4 @@ def test_colour_at_64_pixels_is_drawn_as_it_is(page_with: Open, built: bool, wid
             assert (image[..., 0] - image[..., 2]).abs().max() > 0.5
             assert (seen[..., :3] - (image + 1) * 127.5).abs().max() <= 1
             assert (seen[..., 3] == 255).all()
-            assert canvas.evaluate("c => getComputedStyle(c).imageRendering") == "pixelated"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -25,6 +25,7 @@ from playwright.sync_api import Browser, Locator, Page
 from torch import Tensor
 
 from acgan_lib import latent, nets, widgets
+from acgan_lib.directions import principal_directions, seeded
 from acgan_lib.widgets.faces import STRIP
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -241,9 +242,9 @@ def assert_shows(canvas: Locator, image: Tensor) -> None:
 
 
 def z_of(G: nets.Generator, seed: int, coords: list[float]) -> Tensor:
-    z = latent.seeded(seed, G.latent_dim)[None]
+    z = seeded(seed, G.latent_dim)[None]
     if coords:
-        z = z + torch.tensor(coords) @ latent.principal_directions(G, len(coords))
+        z = z + torch.tensor(coords) @ principal_directions(G, len(coords))
     return z
 
 
@@ -417,7 +418,7 @@ def test_map_by_mouse_and_arrow_keys(page: Page, G: nets.Generator) -> None:
         pad.press(key)
     u, v = 0.54, 0.32
     settle(atlas, {"coords": [u, v]})
-    a, b, c = (latent.seeded(seed, G.latent_dim) for seed in (5, 6, 7))
+    a, b, c = (seeded(seed, G.latent_dim) for seed in (5, 6, 7))
     z = a + u * (b - a) + v * (c - (a + b) / 2) / (3**0.5 / 2)
     assert_shows(atlas.get_by_role("img"), latent.generate(G, z[None], torch.tensor([0]))[0])
 

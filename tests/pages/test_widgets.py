@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from acgan_lib import latent, nets, pairs, widgets, zoo
+from acgan_lib.directions import principal_directions, seeded
 from acgan_lib.widgets import base, export
 from acgan_lib.widgets.faces import STRIP, TILES
 
@@ -62,7 +63,7 @@ def shades(images: Tensor) -> Tensor:
 def test_these_pictures_differ() -> None:
     """Else the tests below could not tell one picture from another."""
     G = generator()
-    z = torch.stack([latent.seeded(seed, 8) for seed in range(6)])
+    z = torch.stack([seeded(seed, 8) for seed in range(6)])
     images = latent.class_swap(G, z).flatten(0, 1).flatten(1)
     assert torch.pdist(images, p=torch.inf).min() > 0.2
 
@@ -71,8 +72,8 @@ def test_explorer_answers_with_the_picture_of_the_request() -> None:
     G = generator()
     widget = widgets.LatentExplorer(G, directions=2, seed=4)
     coords = [1.5, -0.5]
-    z = latent.seeded(7, 8)
-    z = z + torch.tensor(coords) @ latent.principal_directions(G, 2)
+    z = seeded(7, 8)
+    z = z + torch.tensor(coords) @ principal_directions(G, 2)
     expected = latent.generate(G, z[None], torch.tensor([2]))
     reply = ask(widget, {"seed": 7, "coords": coords, "label": 2})
     assert torch.equal(pixels(reply["frame"]), shades(expected))
@@ -81,9 +82,25 @@ def test_explorer_answers_with_the_picture_of_the_request() -> None:
     assert widget.request == {"seed": 7, "coords": coords, "label": 2}
 
 
+@pytest.mark.parametrize("face", [widgets.LatentExplorer, widgets.ClassSwap, widgets.LatentMap])
+def test_directions_with_names_are_the_sliders(face: Any) -> None:
+    rows = torch.eye(8)[[5, 2]] * torch.tensor([[2.0], [1.0]])
+    widget = face(generator(), directions={"hair: dark \u2013 fair": rows[0], "Skin": rows[1]})
+    assert widget.spec["directions"] == ["hair: dark \u2013 fair", "Skin"]
+    assert torch.equal(widget.directions, rows)
+    ask(widget, {**widget.request, "coords": [1.5, -0.5]})
+    torch.testing.assert_close(widget.z, seeded(0, 8) + 1.5 * rows[0] - 0.5 * rows[1])
+
+
+def test_no_direction_has_no_slider_and_wrong_ones_are_named() -> None:
+    assert widgets.ClassSwap(generator(), directions={}).spec["directions"] == []
+    with pytest.raises(ValueError, match=r"directions must be finite and of shape \(k, 8\)"):
+        widgets.LatentExplorer(generator(), directions={"a": torch.zeros(7)})
+
+
 def test_before_any_request_the_widget_shows_its_seed() -> None:
     widget = widgets.LatentExplorer(generator(), seed=4, label=1)
-    z = latent.seeded(4, 8)
+    z = seeded(4, 8)
     assert torch.equal(widget.z, z)
     assert torch.equal(widget.image(), latent.generate(widget.G, z[None], torch.tensor([1]))[0])
 
@@ -117,7 +134,7 @@ def test_map_goes_through_three_z() -> None:
     """A, B and C of the map are the z of their seeds, and the plane between them is flat."""
     G = generator()
     widget = widgets.LatentMap(G, (4, 7, 5), label=2)
-    z = {seed: latent.seeded(seed, 8) for seed in (4, 5, 7)}
+    z = {seed: seeded(seed, 8) for seed in (4, 5, 7)}
     assert torch.equal(widget.z, z[4])
     h = 3**0.5 / 2
     corners = {4: [0.0, 0.0], 7: [1.0, 0.0], 5: [0.5, h]}
@@ -138,8 +155,8 @@ def test_map_along_two_directions() -> None:
     G = generator(num_classes=0)
     widget = widgets.LatentMap(G, directions=2, seed=6, reach=3)
     ask(widget, {"seed": 6, "coords": [1.0, -2.0]})
-    first, second = latent.principal_directions(G, 2)
-    torch.testing.assert_close(widget.z, latent.seeded(6, 8) + first - 2 * second)
+    first, second = principal_directions(G, 2)
+    torch.testing.assert_close(widget.z, seeded(6, 8) + first - 2 * second)
     assert widget.spec["ranges"] == [[-3, 3], [-3, 3]]
     assert widget.spec["marks"] == []
 
@@ -180,11 +197,11 @@ def test_side_by_side_shows_one_z_and_class_to_every_generator() -> None:
     late, early = generator(), generator()
     with torch.no_grad():
         early.project.weight.copy_(late.project.weight.flip(1))
-    first, last = (latent.principal_directions(G, 1)[0] for G in (early, late))
+    first, last = (principal_directions(G, 1)[0] for G in (early, late))
     assert (first - last).norm() > 0.5
     widget = widgets.SideBySide({"early": early, "late": late}, seed=2, label=1)
     reply = ask(widget, {"seed": 3, "coords": [1.5], "label": 2})
-    z = latent.seeded(3, 8) + 1.5 * last
+    z = seeded(3, 8) + 1.5 * last
     torch.testing.assert_close(widget.z, z)
     pictures = [latent.generate(G, z[None], torch.tensor([2])) for G in (early, late)]
     assert torch.equal(pixels(reply["frame"]), shades(torch.cat(pictures)))
@@ -376,14 +393,14 @@ def test_one_view_serves_every_face(kind: str) -> None:
     assert torch.equal(torch.from_numpy(sent.copy()).view(2, 8), rows)
     step = torch.tensor([1.0, -0.5])
     ask(face, {**face.request, "coords": step.tolist()})
-    torch.testing.assert_close(face.z, latent.seeded(5, 8) + step @ rows)
+    torch.testing.assert_close(face.z, seeded(5, 8) + step @ rows)
 
 
 def test_each_face_has_directions_of_its_own() -> None:
     G = generator()
     counts = {kind: len(face(G).directions) for kind, face in FACES.items()}
     assert counts == {"explorer": 4, "swap": 2, "mix": 0, "map": 2, "beside": 1}
-    assert torch.equal(widgets.LatentExplorer(G).directions, latent.principal_directions(G, 4))
+    assert torch.equal(widgets.LatentExplorer(G).directions, principal_directions(G, 4))
 
 
 def test_a_page_is_told_of_the_files_that_draw_in_a_generators_place() -> None:
@@ -440,7 +457,7 @@ def test_explorer_takes_any_generator(G: Any, shape: tuple[int, ...], sliders: i
     assert len(widget.directions) == len(widget.spec["directions"]) == sliders
     y = torch.zeros(1, dtype=torch.int64) if G.num_classes else None
     coords = [0.5] * sliders
-    z = latent.seeded(2, G.latent_dim) + 0.5 * widget.directions.sum(0)
+    z = seeded(2, G.latent_dim) + 0.5 * widget.directions.sum(0)
     expected = latent.generate(G, z[None], y)
     assert expected.shape[1:] == shape
     reply = ask(widget, {**widget.request, "coords": coords})
@@ -479,7 +496,7 @@ def test_explorer_takes_an_adapted_generator() -> None:
     G, _ = pairs.adapt(theirs, TwoAnswers(), latent_dim=6, image=(3, 8, 8))
     widget = widgets.explorer(G, seed=2, label=1)
     with torch.no_grad():
-        expected = theirs(torch.tensor([1]), latent.seeded(2, 6)[None])[0]
+        expected = theirs(torch.tensor([1]), seeded(2, 6)[None])[0]
     assert torch.equal(widget.image(), expected)
     assert widget.class_names == ("class 0", "class 1", "class 2")
     stretched = (theirs.layer.weight @ widget.directions.T).norm(dim=0)
@@ -488,7 +505,7 @@ def test_explorer_takes_an_adapted_generator() -> None:
 
 def test_directions_follow_a_first_layer_of_any_kind() -> None:
     G = Deconvolutions()
-    rows = latent.principal_directions(G, 4)
+    rows = principal_directions(G, 4)
     torch.testing.assert_close(widgets.explorer(G).directions, rows)
     assert torch.equal(widgets.explorer(Bare()).directions, torch.eye(3))
     with pytest.raises(TypeError, match="no linear layer"):

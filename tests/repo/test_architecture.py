@@ -12,8 +12,8 @@ PACKAGE = ROOT / "acgan_lib"
 # From low to high. A module imports lower ones alone; what is not listed here is above the core.
 CORE = (
     "_files", "labels", "runtime", "pictures", "data", "nets", "losses", "objectives",
-    "_checks", "checkpoint", "train", "callbacks", "latent", "judge", "diagrams", "viz", "metrics",
-    "toy", "fashion", "glyphs", "avatars", "regularise", "zoo", "pairs",
+    "_checks", "checkpoint", "train", "callbacks", "latent", "directions", "judge", "diagrams",
+    "viz", "metrics", "toy", "fashion", "glyphs", "avatars", "regularise", "zoo", "pairs",
 )  # fmt: skip
 ABOVE = ("families", "widgets", "scale", "experiments")
 EVENING = (
@@ -101,7 +101,7 @@ def lines(path: Path) -> int:
 def test_the_core_is_an_evening_long() -> None:
     """The goal is 2,500 lines with docstrings; until then it must not grow."""
     counts = {n: lines(PACKAGE / f"{n}.py") for n in EVENING}
-    assert sum(counts.values()) <= 2_810, counts
+    assert sum(counts.values()) <= 2_740, counts
 
 
 # Lines with docstrings. What is new goes where something goes away; a bound that a new chapter

@@ -88,7 +88,7 @@ function hash(x) {
   return (x ^ (x >>> 16)) >>> 0;
 }
 
-/** The z of a seed, from N(0, 1): acgan_lib.latent.seeded. @param {number} seed @param {number} dim */
+/** The z of a seed, from N(0, 1): acgan_lib.directions.seeded. @param {number} seed @param {number} dim */
 export function seeded(seed, dim) {
   const z = new Float32Array(dim + (dim % 2));
   const start = hash((seed + 0x9e3779b9) >>> 0);

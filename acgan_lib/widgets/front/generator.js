@@ -34,7 +34,9 @@ const LAP = 16; // seconds that a drift takes to come back to where it began
 export function generatorFace(model, root, extend = null) {
   const spec = model.get("spec");
   const { kind, start, classes, reach, size } = spec;
-  const many = spec.directions.length;
+  const ways = spec.directions.map((/** @type {string} */ name) => name.toLowerCase());
+  const many = ways.length, plain = ways.every((/** @type {string} */ way, /** @type {number} */ i) => (
+    kind === "map" || way === `direction ${i + 1}`));
   const fixed = !!spec.marks?.length; // a map through chosen z has no other z to go to
   /** @type {[number, number][]} */
   const ranges = spec.ranges ?? Array(many).fill([-reach, reach]);
@@ -47,7 +49,7 @@ export function generatorFace(model, root, extend = null) {
 
   // What the pictures are called, in captions and to a screen reader.
   const moved = (/** @type {State} */ r) => r.coords.slice(0, many).map((c, i) => (
-    `${spec.directions[i].toLowerCase()} = ${number(c, digits[i])}`));
+    `${ways[i]} = ${number(c, digits[i])}`));
   const named = (/** @type {any} */ r) => (kind === "mix"
     ? `${percent(1 - r.t)} ${classes[r.a]}, ${percent(r.t)} ${classes[r.b]}`
     : "label" in r ? classes[r.label] : fixed ? "here" : `seed ${r.seed}`);
@@ -182,11 +184,11 @@ export function generatorFace(model, root, extend = null) {
   const dragged = (/** @type {number} */ x, /** @type {number} */ y) => { stop(); move([x, y]); };
   if (extend) extras = extend({ model, spec, state, root, move, stop, rest, say, draw }, dragged);
   const plane = extras ? extras.pad : kind === "explorer" && many > 1
-    ? pad("Pad: direction 1 across, direction 2 upwards.", {
+    ? pad(`Pad: ${ways[0]} across, ${ways[1]} upwards.`, {
       ranges, start: start.coords, changed: dragged }) : null;
   if (plane && !extras) {
-    plane.node.append(h("span", { class: "name x", "aria-hidden": "true" }, "1"),
-      h("span", { class: "name y", "aria-hidden": "true" }, "2"));
+    ["x", "y"].forEach((axis, i) => plane.node.append(
+      h("span", { class: `name ${axis}`, "aria-hidden": "true" }, plain ? `${i + 1}` : ways[i])));
   }
   const knobs = spec.directions.map((/** @type {string} */ name, /** @type {number} */ i) => slider(name, {
     min: ranges[i][0], max: ranges[i][1], step: digits[i] === 1 ? 0.1 : 0.01, value: start.coords[i],
@@ -238,12 +240,14 @@ export function generatorFace(model, root, extend = null) {
   });
   if (!fixed) bar.append(h("span", { class: "seed" }, "seed ", seed));
 
-  const controls = h("div", { class: "knobs" }, ...(mix ? [mix.node] : []),
+  const controls = h("div", { class: plain ? "knobs" : "knobs named" }, ...(mix ? [mix.node] : []),
     ...knobs.map((/** @type {any} */ k) => k.node));
   if (plane) stage.append(plane.node);
   if (mix || many) stage.append(controls);
   root.append(bar, stage, ...(extras ? [extras.foot] : []), status, live);
-  root.style.setProperty("--k", String(Math.min(pictures.length, 10)));
+  const small = kind === "beside" || size[1] < 64; // ten large ones in a row would be shrunk
+  root.style.setProperty("--k", String(Math.min(pictures.length, small ? 10 : 5)));
+  root.style.setProperty("--most", small ? "96px" : "128px");
   root.style.setProperty("--half", String(Math.min(Math.ceil(pictures.length / 2), 5)));
 
   /** @param {boolean} on */
@@ -283,7 +287,7 @@ export function generatorFace(model, root, extend = null) {
       }
       strip.style.setProperty("--n", String(spec.strip));
       strip.setAttribute("data-what", kind === "mix" ? `Share of ${classes[start.b]}`
-        : "Along direction 1");
+        : `Along ${ways[0]}`);
       status.after(strip);
     });
   }

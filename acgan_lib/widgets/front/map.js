@@ -2,7 +2,7 @@
 
 import { generatorFace } from "./generator.js";
 import { download, gifOf } from "./gif.js";
-import { button, decode, h, pad, paint, player } from "./ui.js";
+import { button, crisp, decode, h, pad, paint, player } from "./ui.js";
 
 const SPEED = 0.35; // of the pad's width in a second
 const PICTURES = 8; // in a PNG strip
@@ -36,7 +36,7 @@ function mapParts(face, moved) {
   });
 
   // The tiles: pictures at the middle of each field, under the pad.
-  const sheet = h("canvas", { class: "tiles", width: tiles * width, height: tiles * height,
+  const sheet = crisp({ class: "tiles", width: tiles * width, height: tiles * height,
     "aria-hidden": "true" });
   const context = sheet.getContext("2d");
   const out = context.createImageData(width, height);

@@ -1,6 +1,6 @@
 // Museum: exhibits of bugs, each beside its fix, over recorded trainings. Needs no kernel.
 
-import { button, decode, h, menu, slider } from "./ui.js";
+import { button, crisp, decode, h, menu, slider } from "./ui.js";
 
 /**
  * A bug and its fix. Of each pair, the first is the bug's. `grids` are first pictures in the atlas.
@@ -52,7 +52,7 @@ function museumFace(model, root) {
    *   labels: string[], start: number}} */
   const { exhibits, columns, n, side, across, labels, start } = model.get("spec");
   const rows = n / columns, gap = 2;
-  const canvas = h("canvas", { role: "img", width: columns * (side + gap) - gap,
+  const canvas = crisp({ role: "img", width: columns * (side + gap) - gap,
     height: rows * (side + gap) - gap });
   const context = canvas.getContext("2d");
   const live = h("p", { class: "hidden", "aria-live": "polite" });

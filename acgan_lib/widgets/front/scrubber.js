@@ -1,6 +1,6 @@
 // Scrubber.
 
-import { button, decode, h, slider } from "./ui.js";
+import { button, crisp, decode, h, slider } from "./ui.js";
 
 /**
  * Saved pictures over training steps; needs no kernel.
@@ -10,7 +10,7 @@ export function scrubberFace(model, root) {
   const { steps, n, columns, labels, size: [height, width], across,
     title = "Training", captions = [] } = model.get("spec");
   const rows = Math.ceil(n / columns), gap = 2, last = steps.length - 1;
-  const canvas = h("canvas", { role: "img", width: columns * (width + gap) - gap,
+  const canvas = crisp({ role: "img", width: columns * (width + gap) - gap,
     height: rows * (height + gap) - gap });
   const context = canvas.getContext("2d");
   const live = h("p", { class: "hidden", "aria-live": "polite" });

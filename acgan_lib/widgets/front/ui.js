@@ -119,11 +119,26 @@ export function pad(label, { ranges: [[left, right], [low, high]], start, change
 }
 
 /**
+ * A canvas whose pixels stay squares where all come out alike, at a whole number of the screen's
+ * pixels, or are so large that one more or less does not show. Elsewhere squares of two sizes would
+ * make edges ragged, so it is drawn smoothly. @param {Record<string, any>} attributes
+ */
+export function crisp(attributes) {
+  const canvas = h("canvas", attributes);
+  new ResizeObserver(([{ contentRect: { width } }]) => {
+    const scale = width * devicePixelRatio / canvas.width;
+    const even = scale > 0.98 && Math.abs(scale - Math.round(scale)) < 0.02;
+    canvas.classList.toggle("squares", scale >= 3 || even);
+  }).observe(canvas);
+  return canvas;
+}
+
+/**
  * A picture with its caption; `draw` takes picture i of a frame, `copy` a part of another picture.
  * @param {[number, number]} size @param {string} caption
  */
 export function picture([height, width], caption = "") {
-  const canvas = h("canvas", { width, height, role: "img", "aria-label": caption });
+  const canvas = crisp({ width, height, role: "img", "aria-label": caption });
   const words = h("div", { class: "words" }, caption);
   const node = h("div", { class: "pic" }, canvas, words);
   const context = canvas.getContext("2d");
