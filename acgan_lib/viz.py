@@ -35,7 +35,8 @@ def tile(images: Tensor, columns: int, gap: int = 1) -> npt.NDArray[np.uint8]:
 
     canvas = make_grid(to_uint8(images), nrow=columns, padding=gap, pad_value=255)
     inner = canvas[:, gap : canvas.shape[1] - gap, gap : canvas.shape[2] - gap]
-    return inner.permute(1, 2, 0).numpy()
+    pixels: npt.NDArray[np.uint8] = inner.permute(1, 2, 0).numpy()
+    return pixels
 
 
 def grid(
