@@ -29,6 +29,7 @@ VERDICTS = {
     "reproduced": "our measurement agrees",
     "reproduced in part": "some of it agrees; the row says what does not",
     "not reproduced": "we tried the same and found otherwise, on our data and budget",
+    "undecided": "we measured it, and the interval leaves both answers open",
     "refuted": "an argument or a measurement shows that it cannot be so",
     "not testable here": "it would take data or computation that the book does not have",
 }

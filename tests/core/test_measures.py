@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from scipy import stats
 from torch import Tensor, nn
 from torch_fidelity import metric_fid, metric_isc, metric_kid, metric_prc
 
@@ -20,6 +21,7 @@ from acgan_lib.judge import Judge
 from acgan_lib.metrics import Estimate
 from acgan_lib.metrics.alarm import Look
 from acgan_lib.metrics.manifold import kth_distance
+from acgan_lib.metrics.swap import without_floor
 from acgan_lib.nets import Generator
 from acgan_lib.train import History, Progress, StopTraining
 
@@ -339,13 +341,70 @@ def test_swap_consistency_is_the_analysis_of_variance() -> None:
     assert found.kept.n == 6
 
 
+# The example of Shrout and Fleiss 1979, table 2: six targets, four judges.
+RATINGS = torch.tensor([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9],
+                        [6, 2, 4, 7]]).double()  # fmt: skip
+
+
+def test_the_icc_is_that_of_shrout_and_fleiss() -> None:
+    found = metrics.swap_consistency(RATINGS)
+    assert round(found.icc.value, 2) == 0.71  # as printed in their table 4, ICC(3, 1)
+    between, error = 11.24, 1.02  # BMS and EMS of their table 3
+    assert found.icc.value == pytest.approx((between - error) / (between + 3 * error), abs=1e-3)
+    assert found.icc.value == pytest.approx((4 * found.kept.value - 1) / 3)
+    assert found.icc == without_floor(found.kept, 4)
+
+
+def test_the_iccs_interval_is_near_the_exact_one_of_normal_rows() -> None:
+    """Shrout and Fleiss's interval by the F distribution, for rows and errors that are normal."""
+    n, k = 300, 6
+    v = points(n, 1, seed=5).double() + 0.7 * points(n, k, seed=6).double()
+    found = metrics.swap_consistency(v, resamples=400).icc
+    rows, rest = v.mean(1), v - v.mean(1, keepdim=True) - v.mean(0) + v.mean()
+    between = float(k * rows.var())
+    error = float((rest**2).sum()) / ((n - 1) * (k - 1))
+    df = (n - 1, (n - 1) * (k - 1))
+    ends = [
+        between / error / stats.f.ppf(0.975, *df),
+        between / error * stats.f.ppf(0.975, *df[::-1]),
+    ]
+    exact = [(f - 1) / (f + k - 1) for f in ends]
+    assert found.low == pytest.approx(exact[0], abs=0.01)
+    assert found.high == pytest.approx(exact[1], abs=0.01)
+
+
+def test_the_iccs_interval_keeps_its_coverage() -> None:
+    covered = 0
+    for i in range(300):
+        v = points(60, 1, seed=2 * i) + points(60, 5, seed=2 * i + 1)
+        e = metrics.swap_consistency(v, resamples=200, seed=i).icc
+        covered += e.low <= 0.5 <= e.high
+    assert 0.91 < covered / 300 < 0.98
+
+
+def test_rows_of_one_group_are_drawn_together() -> None:
+    """Each row eight times over: as rows they look like 160 observations, and they are 20."""
+    v = points(20, 1) + 0.5 * points(20, 4, seed=1)
+    of = torch.arange(20).repeat_interleave(8)
+    many, few = (metrics.swap_consistency(v.repeat_interleave(8, 0), groups=g).icc
+                 for g in (None, of))  # fmt: skip
+    alone = metrics.swap_consistency(v).icc
+    assert few.value == pytest.approx(many.value) == pytest.approx(alone.value)
+    assert (few.n, many.n) == (20, 160)
+    assert few == pytest.approx(alone)  # the same draws of the same rows
+    assert (few.high - few.low) / (many.high - many.low) == pytest.approx(8**0.5, rel=0.25)
+    for wrong in (torch.zeros(20).long(), torch.arange(19), torch.arange(20.0)):
+        with pytest.raises(ValueError, match="groups must"):
+            metrics.swap_consistency(v, groups=wrong)
+
+
 def test_swap_consistencys_interval_is_over_rows() -> None:
     """Fresh grids give the spread that the interval must have; columns are fixed classes."""
     found = []
     for s in range(60):
         values = points(80, 1, seed=2 * s) + points(80, 4, seed=2 * s + 1) + torch.arange(4.0)
         found.append(metrics.swap_consistency(values, resamples=60))
-    for which in ("kept", "by_class"):
+    for which in ("kept", "by_class", "icc"):
         each = [getattr(shares, which) for shares in found]
         spread = 2 * 1.96 * np.std([e.value for e in each], ddof=1)
         assert 0.75 < np.mean([e.high - e.low for e in each]) / spread < 1.3

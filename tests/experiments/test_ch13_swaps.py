@@ -14,8 +14,10 @@ from acgan_lib import metrics
 from acgan_lib.experiments import ch13_swaps, stored
 from acgan_lib.experiments.ch13_style import STYLE
 from acgan_lib.glyphs import glyphs
+from acgan_lib.metrics.swap import without_floor
 from acgan_lib.nets import Discriminator, Generator
-from acgan_lib.objectives import Batch, acgan
+from acgan_lib.objectives import Batch, Needs, acgan
+from acgan_lib.train import TrainConfig, fit
 
 
 @pytest.fixture
@@ -134,6 +136,25 @@ def test_legible_is_acgan_with_a_code_term() -> None:
         assert torch.isclose(got[extra], wanted, rtol=1e-4)
 
 
+def test_legible_says_what_it_needs_and_its_weight() -> None:
+    wanted = ch13_swaps.legible(codes=2, code_weight=0.5)
+    assert wanted.needs == Needs(class_head="K", codes=2, real_labels=True)
+    assert dict(wanted.settings) == {"code_weight": 0.5}
+    G, data = Generator(num_classes=3, width=4), glyphs("test", "ABC", 32)
+    config = TrainConfig(batch_size=4, progress=False)
+    with pytest.raises(ValueError, match="code_head=2"):
+        fit(G, Discriminator(width=4, class_head=3), data, wanted, steps=1, config=config)
+
+
+def test_families_are_those_of_the_table() -> None:
+    test = glyphs("test", "AB", 16)
+    of = ch13_swaps.families(test)
+    assert of.shape == (len(test),)
+    assert len(of.unique()) == 8
+    assert torch.equal(of[: len(of) // 2], of[len(of) // 2 :])  # A and B of one typeface
+    assert not set(of.tolist()) & set(ch13_swaps.families(glyphs("train", "A", 16)).tolist())
+
+
 @pytest.mark.parametrize("kind", ["legible", "pairs"])
 def test_a_remedy_trains_and_hands_back_a_generator_of_single_letters(kind) -> None:
     G = ch13_swaps.train_one(kind, seed=0, steps=2, width=4)
@@ -154,6 +175,8 @@ def test_the_recording_holds_three_seeds_of_each_kind_and_shares_in_order() -> N
         for factor in STYLE:
             kept = row[f"kept_{factor}"]
             assert 0 < kept.low <= kept.value <= kept.high <= 1
+            classes = len(row[f"agreement_{factor}"])
+            assert row[f"icc_{factor}"] == pytest.approx(without_floor(kept, classes))
             assert len(row[f"agreement_{factor}"]) in (10, 26)
 
 
@@ -161,6 +184,10 @@ def test_consistency_reports_share_and_agreement_of_each_factor() -> None:
     v = torch.randn(30, 4, generator=torch.Generator().manual_seed(2))
     found = ch13_swaps.consistency({"a": v})
     assert found["kept_a"] == metrics.swap_consistency(v).kept
+    assert found["icc_a"] == metrics.swap_consistency(v).icc
+    pairs = torch.arange(30) // 2
+    grouped = metrics.swap_consistency(v, groups=pairs).kept
+    assert ch13_swaps.consistency({"a": v}, pairs)["kept_a"] == grouped
     assert found["agreement_a"] == pytest.approx(ch13_swaps.agreement(v), abs=1e-4)
 
 
@@ -217,6 +244,7 @@ def test_grids_are_of_the_models_that_are_there_and_of_real_typefaces(
     monkeypatch.setattr(ch13_swaps, "trained", trained)
     monkeypatch.setattr(ch13_swaps, "swap_grid", grid)
     monkeypatch.setattr(ch13_swaps, "real_grid", lambda letters, size: {"stem": SWAPPED + size})
+    monkeypatch.setattr(ch13_swaps, "families", lambda data: torch.arange(30) // 3)
     ch13_swaps.swap_grids()
     rows = {(r["model"], r["seed"]): r for r in stored("swaps")}
     assert set(rows) == {
@@ -226,7 +254,7 @@ def test_grids_are_of_the_models_that_are_there_and_of_real_typefaces(
     }  # fmt: skip
     assert rows["acgan_glyphs32", 2]["steps"] == 4_000
     kept = rows["real_glyphs64", 0]["kept_stem"]
-    assert kept == metrics.swap_consistency(SWAPPED + 64).kept
+    assert kept == metrics.swap_consistency(SWAPPED + 64, groups=torch.arange(30) // 3).kept
 
 
 def test_the_interval_of_a_swap_is_over_rows_not_over_letters() -> None:

@@ -43,7 +43,6 @@ VERDICTS_TO_MEND = {
     "ch09_discriminability",
     "ch10_diversity",
     "ch11_scores",
-    "ch13_class_swaps",
     "ch15_fewer_labels",
     "ch16_transfer",
     "ch17_papers_models",
