@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acgan_lib import metrics, objectives
@@ -59,6 +60,10 @@ def _record_classes(name: str, seed: int, judge: nn.Module, x: Tensor, y: Tensor
         row[key] = metrics.mean_of_classes(by_class)
         row[f"{key} by class"] = by_class
         print(f"{name}, seed {seed}: {key} {row[key]}")
+    values = torch.tensor([[e.value for e in by_class] for by_class in measured.values()])
+    r = torch.corrcoef(values)[0, 1]
+    if r.isfinite():  # real letters have one accuracy, 1
+        row["r"] = round(float(r), 4)
     record("diversity", row)
 
 
@@ -127,16 +132,16 @@ def vendi(features: Tensor) -> float:
     The Vendi score (Friedman and Dieng 2023): exp of the entropy of the eigenvalues of K / n,
     where K holds the rows' cosines. Their F x F product has the same eigenvalues but for zeros.
     """
-    unit = torch.nn.functional.normalize(features.double(), dim=1)
+    unit = F.normalize(features.double(), dim=1)
     share = torch.linalg.eigvalsh(unit.T @ unit / len(unit)).clamp_min(0)
     return float(torch.special.entr(share).sum().exp())
 
 
 def lost(data: Avatars, fold: int, share: float) -> Tensor:
-    """Return the rows of a fold, a quarter of each kind, after `share` of its green hair was lost.
+    """Return a fold's rows, a quarter of each kind, less `share` of its green hair.
 
-    A lost face makes room for one of the same kind and another hair colour, out of the next fold,
-    so the number of each kind stays and no face comes twice.
+    A lost face makes room for one of the same kind and another hair colour, out of the
+    next fold, so the number of each kind stays and no face comes twice.
     """
     kept = []
     for k in range(data.num_classes):

@@ -142,7 +142,7 @@ def ms_ssim_diversity(
         if len(rows) < 3:
             raise ValueError(f"class {k} has {len(rows)} images; pairs need at least 3")
         chosen = random_pairs(len(rows), pairs, seed)
-        parts = [rows[part].T.to(x.device) for part in chosen.split(batch_size)]
+        parts = [rows[part].T.to(x.device) for part in torch.split(chosen, batch_size)]
         result.append(over_pairs(torch.cat([ms_ssim(x[i], x[j]) for i, j in parts]), chosen))
     return result
 

@@ -1,4 +1,4 @@
-"""Means over pairs: their intervals against a brute jackknife, Hoeffding's variance, simulations."""
+"""Means over pairs, their intervals: a brute jackknife, Hoeffding's variance, simulations."""
 
 from __future__ import annotations
 

@@ -43,7 +43,6 @@ VERDICTS_TO_MEND = {
     "ch07_infogan",
     "ch08_museum_of_bugs",
     "ch09_discriminability",
-    "ch10_diversity",
     "ch11_scores",
     "ch13_class_swaps",
     "ch15_fewer_labels",
