@@ -7,8 +7,6 @@ collapse: the more alike two random images of a class, the less the class varies
 
 from __future__ import annotations
 
-import math
-import random
 from collections.abc import Sequence
 
 import torch
@@ -16,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from acgan_lib.metrics.estimate import Estimate, bootstrap_mean, mean_of_classes
+from acgan_lib.metrics.estimate import Estimate, mean_of_classes
+from acgan_lib.metrics.pairing import over_pairs, random_pairs
 from acgan_lib.metrics.sampling import checked_images, checked_labels
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
@@ -122,19 +121,18 @@ def ms_ssim_diversity(
     Args:
         x: float (n, C, H, W) in [-1, 1].
         y: int64 (n,); classes 0..max(y).
-        pairs: pairs a class.
-        seed: fixes the pairs and the bootstrap.
+        pairs: pairs a class, at least 3.
+        seed: fixes the pairs.
         batch_size: pairs compared at once.
         progress: show a bar over the classes.
 
     Returns:
-        An Estimate for each class with a bootstrap interval over pairs; n counts pairs. Pairs
-        that share an image are taken as independent, which is fair while pairs are fewer than
-        the class's images.
+        An Estimate for each class; n counts pairs. What was drawn at random are the images, and a
+        pair shares each of its two with other pairs, so the interval is that of `over_pairs`.
 
     Raises:
         ValueError: if a class up to max(y) has fewer than 3 images, y is not one int64 label for
-            each, or as `ms_ssim`.
+            each, pairs is below 3, or as `ms_ssim`.
     """
     labels = checked_labels(y, len(checked_images(x)))
     result = []
@@ -143,23 +141,10 @@ def ms_ssim_diversity(
         rows = torch.nonzero(labels == k).flatten()
         if len(rows) < 3:
             raise ValueError(f"class {k} has {len(rows)} images; pairs need at least 3")
-        first, second = rows[random_pairs(len(rows), pairs, seed)].T.to(x.device)
-        starts = range(0, len(first), batch_size)
-        parts = [(first[s : s + batch_size], second[s : s + batch_size]) for s in starts]
-        values = [ms_ssim(x[i], x[j]) for i, j in parts]
-        result.append(bootstrap_mean(torch.cat(values), seed=seed))
+        chosen = random_pairs(len(rows), pairs, seed)
+        parts = [rows[part].T.to(x.device) for part in torch.split(chosen, batch_size)]
+        result.append(over_pairs(torch.cat([ms_ssim(x[i], x[j]) for i, j in parts]), chosen))
     return result
-
-
-def random_pairs(n: int, pairs: int, seed: int) -> Tensor:
-    """Return int64 (min(pairs, n (n - 1) / 2), 2): distinct pairs i > j of the numbers 0..n-1.
-
-    Pair number p is (i, j) with p = i (i - 1) / 2 + j, so pairs are drawn as numbers, unlisted.
-    """
-    total = n * (n - 1) // 2
-    numbers = random.Random(seed).sample(range(total), min(pairs, total))
-    first = [(1 + math.isqrt(1 + 8 * p)) // 2 for p in numbers]
-    return torch.tensor([(i, p - i * (i - 1) // 2) for i, p in zip(first, numbers, strict=True)])
 
 
 def ms_ssim_mean(by_class: Sequence[Estimate]) -> Estimate:

@@ -39,7 +39,6 @@ VERDICTS_TO_MEND = {
     "ch06_acgan",
     "ch07_infogan",
     "ch09_discriminability",
-    "ch10_diversity",
     "ch11_scores",
     "ch15_fewer_labels",
     "ch16_transfer",
