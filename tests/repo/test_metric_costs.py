@@ -49,6 +49,8 @@ HELPERS = {
     "Estimate", "Judge", "Manifold", "Neighbours", "SwapShares", "as_labelled_images",
     "at_resolution", "checked_images", "in_batches", "mean_of_classes", "ms_ssim_mean",
     "over_seeds", "proportion", "sample", "shuffled", "train_judge",
+    # of a handful of trainings
+    "Difference", "difference", "holm", "prediction",
     # all figures in one
     "Report", "report",
     # beside the formulas they need Inception's features, which have a curve
