@@ -108,10 +108,50 @@ def test_a_training_with_a_bug_shows_it() -> None:
         assert low < loss < low + 2
 
 
+@pytest.mark.parametrize(
+    ("name", "rate", "told"),
+    [("fixed", 1e-3, 0), ("torn-pairs", 1e-3, 10), ("fixed-cgan", 1e-3, 10),
+     ("goes-black", 2e-2, 0), ("fixed-fast", 2e-2, 0), ("quiet-noise", 1e-3, 0)],
+)  # fmt: skip
+def test_bug_and_fix_are_trained_at_one_rate_in_one_game(
+    monkeypatch: pytest.MonkeyPatch, name: str, rate: float, told: int
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(runs.train, "fit", lambda *given, **named: seen.append((given, named)))
+    ch08_museum.rehearse(name, steps=1, seed=3)
+    [((G, D, data, objective), named)] = seen
+    config = named["config"]
+    assert (config.lr_g, config.lr_d, config.seed) == (rate, rate, 3)
+    assert (D.label_input, D.class_head is None) == (told, told > 0)
+    assert objective.name == ("cgan" if told else "acgan[real+fake]")
+    kinds = {"goes-black": exhibits.WithoutNorm, "quiet-noise": exhibits.QuietNoise}
+    assert type(G) is kinds.get(name, Generator)
+    assert len(data) == 10_000
+
+
+def test_what_a_run_is_measured_by_tells_an_acgan_from_a_cgan() -> None:
+    for name, kept in (("fixed", {"d_on_real", "d_on_fake"}), ("fixed-cgan", {"right_label"})):
+        found = runs.measure_run(ch08_museum.rehearse(name, steps=1), name, 0)
+        pictures = {"judge", "judge_by_class", "judge_shortened", "spread", "black"}
+        assert found.keys() == pictures | kept
+        assert list(found["judge_shortened"]) == ["0.0", "0.25", "0.5", "1.0"]
+        assert found["black"] == 0, "a fresh G draws grey"
+        assert 0 < found["spread"] < 0.05
+
+
+def test_d_knows_the_few_images_that_it_has_learned_from_better_than_new_ones() -> None:
+    report = runs.few_images(0, steps=25)
+    assert list(report) == ["own fakes", "training images", "test images"]
+    assert all(0 <= value <= 1 for value in report.values())
+
+
 def test_every_training_is_recorded() -> None:
     kept = stored("museum")
-    assert set(kept["runs"]) == {ch08_museum.FIXED, *ch08_museum.TRAINABLE}
+    assert set(kept["runs"]) == {*ch08_museum.WITHOUT_BUG.values(), *ch08_museum.TRAINABLE}
+    every = [str(seed) for seed in ch08_museum.SEEDS]
+    assert sorted(kept["few"]) == every
     for name, run in kept["runs"].items():
+        assert sorted(run["seeds"]) == every
         assert run["rows"][-1]["step"] == ch08_museum.STEPS
         grid = ch08_museum.recorded_grid(name)
         assert (grid.shape, grid.dtype) == ((20, 1, 32, 32), torch.uint8)
@@ -121,7 +161,7 @@ def test_the_widget_has_every_exhibit_and_is_small() -> None:
     widget = ch08_museum.Museum("last-class")
     assert widget.spec["exhibits"][widget.spec["start"]]["title"] == "randint(0, classes - 1)"
     assert len(widget.spec["exhibits"]) == len(ch08_museum.EXHIBITS)
-    assert widget.nbytes < 700_000
+    assert widget.nbytes < 800_000
     assert repr(widget) == f"Museum(exhibits={len(ch08_museum.EXHIBITS)}, start=last-class)"
     for shown in widget.spec["exhibits"]:
         assert len(shown["grids"][0]) == len(shown["grids"][1]) == len(shown["frames"])
@@ -291,6 +331,18 @@ CASES = {
         "train", "self.G_ema.state_dict(), self.G.state_dict()",
         "dict(self.G_ema.named_parameters()), dict(self.G.named_parameters())", statistics,
     ),
+    "goes-black": Case(
+        "nets", "nn.PixelShuffle(2),\n        nn.BatchNorm2d(c_out)",
+        "nn.PixelShuffle(2),\n        nn.Identity()", piece("Generator", exhibits.check_growth),
+    ),
+    "quiet-noise": Case(
+        "nets", "torch.cat([z, weights], dim=1)", "torch.cat([0.02 * z, weights], dim=1)",
+        piece("Generator", exhibits.check_spread),
+    ),
+    "torn-pairs": Case(
+        "data", "self.labels.index_select(0, index)", "self.labels.index_select(0, index.flip(0))",
+        piece("LabelledImages.batch", exhibits.check_pairs),
+    ),
     "one-accuracy: one class loss": Case(
         "objectives", FAKE_TERM,
         'terms["d_class_real"] = (terms["d_class_real"] + '
@@ -311,7 +363,8 @@ def test_the_check_passes_on_the_library_and_fails_on_the_bug(bug: str) -> None:
 
 
 def test_every_bug_that_the_library_could_have_has_a_case() -> None:
-    nowhere = {"best-by-d", "graded-by-d"}  # the library ranks nothing; its grader is the judge
+    # The library ranks nothing, its grader is the judge, and it reports no accuracy of D.
+    nowhere = {"best-by-d", "graded-by-d", "seen-only"}
     tried = {bug.partition(":")[0] for bug in CASES}
     assert tried == {one.name for one in ch08_museum.EXHIBITS} - nowhere
 
@@ -336,12 +389,14 @@ def test_a_seed_is_recorded_beside_the_others_and_only_the_first_has_pictures(
     monkeypatch.setattr(runs, "measure_run", lambda result, name, seed: {"judge": seed})
     monkeypatch.setattr(runs, "after_the_fact", lambda result: ({"best-by-d": grid}, after))
     monkeypatch.setattr(runs, "two_batches", lambda: {"train-mode": grid})
+    monkeypatch.setattr(runs, "few_images", lambda seed: {"test images": seed})
     for seed in (1, 0, 1):
         ch08_museum.museum(seed)
     kept = stored("museum")
-    names = (ch08_museum.FIXED, *ch08_museum.TRAINABLE)
-    assert trained == [(name, seed) for seed in (1, 0, 1) for name in names]
-    assert list(kept) == ["steps", "runs", "after", "numbers"]
+    names = (*ch08_museum.WITHOUT_BUG.values(), *ch08_museum.TRAINABLE)
+    assert trained == [(name, seed) for seed in (1, 0) for name in names], "none is repeated"
+    assert list(kept) == ["steps", "runs", "few", "after", "numbers"]
+    assert kept["few"] == {"0": {"test images": 0}, "1": {"test images": 1}}
     for name in names:
         assert kept["runs"][name]["seeds"] == {"0": {"judge": 0}, "1": {"judge": 1}}
         assert kept["runs"][name]["rows"] == [{"step": 300, "g_class": 1.2346}]

@@ -8,7 +8,8 @@ piece of the same form, so that a reader can hand them a loss or a network of th
 museum`` records these trainings; :class:`Museum` shows the recording, without a kernel.
 
 The recording is ``experiments.stored("museum")``: ``runs[name]`` has ``rows``, the losses of the
-first seed's training, and ``seeds[seed]``, what ``measure_run`` said of each; ``after[name]`` and
+first seed's training, and ``seeds[seed]``, what ``measure_run`` said of each; ``few[seed]`` is
+what ``few_images`` reported; ``after[name]`` and
 ``numbers[name]`` have the figure of an exhibit for ``wrong`` and ``right``, from a training and
 from the piece alone.
 """
@@ -16,14 +17,18 @@ from the piece alone.
 from acgan_lib.experiments.ch08_museum.exhibits import EXHIBITS, Exhibit, catches, exhibit
 from acgan_lib.experiments.ch08_museum.runs import (
     FIXED,
+    FIXED_CGAN,
+    FIXED_FAST,
     SEEDS,
     STEPS,
     TRAINABLE,
+    WITHOUT_BUG,
     installed,
     museum,
     recorded_grid,
     rehearse,
     shown_latents,
+    sound,
 )
 from acgan_lib.experiments.ch08_museum.widget import Museum
 
@@ -32,10 +37,13 @@ RUNS = {"museum": museum}
 __all__ = [
     "EXHIBITS",
     "FIXED",
+    "FIXED_CGAN",
+    "FIXED_FAST",
     "RUNS",
     "SEEDS",
     "STEPS",
     "TRAINABLE",
+    "WITHOUT_BUG",
     "Exhibit",
     "Museum",
     "catches",
@@ -44,4 +52,5 @@ __all__ = [
     "recorded_grid",
     "rehearse",
     "shown_latents",
+    "sound",
 ]

@@ -462,6 +462,116 @@ def _right(D: nn.Module, batch: Batch) -> float:
     return float((logits.argmax(1) == batch.labels).float().mean())
 
 
+# --- room 5: reports from the field -----------------------------------------------------------
+
+
+class WithoutNorm(Generator):
+    """The wrong G of exhibit 15: no BatchNorm, and weights by Glorot and Bengio's rule."""
+
+    def __init__(self, latent_dim: int = 100, num_classes: int = K, **other: int) -> None:
+        super().__init__(latent_dim, num_classes, **other)
+        blocks: Any = self.blocks
+        self.norm = nn.Identity()  # type: ignore[assignment]
+        for block in blocks:
+            block[2] = nn.Identity()
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                nn.init.xavier_normal_(layer.weight)
+
+
+def growth_with_the_weights(make_G: MakeG) -> float:
+    """How much the input of a fresh G's tanh grows when all weights before that layer double."""
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        G, code = make_G(latent_dim=8, num_classes=K, width=4).train(), torch.randn(20, 8 + K)
+        before = G.draw(code).double().atanh().std()
+        for layer in (G.project, *G.blocks.modules()):
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                layer.weight.mul_(2)
+        return float(G.draw(code).double().atanh().std() / before)
+
+
+def check_growth(make_G: MakeG) -> None:
+    """However large G's weights become, its tanh must not run into saturation."""
+    assert growth_with_the_weights(make_G) < 1.5, "nothing in G keeps the scale"
+
+
+class QuietNoise(Generator):
+    """The wrong G of exhibit 16: z is scaled like a weight, to a standard deviation of 0.02."""
+
+    def from_weights(self, z: Tensor, weights: Tensor) -> Tensor:
+        """As Generator's."""
+        return super().from_weights(0.02 * z, weights)
+
+
+def spread_within_a_class(make_G: MakeG) -> float:
+    """How much of the spread of a fresh G's images lies within its classes (0 to 1)."""
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        G, y = make_G(latent_dim=100, num_classes=K, width=4).train(), torch.arange(200) % K
+        images = G(torch.randn(200, 100), y)
+    within = torch.stack([images[y == k].var(0) for k in range(K)]).mean()
+    return float((within / images.var(0).mean()).sqrt())
+
+
+def check_spread(make_G: MakeG) -> None:
+    """Two latents of one class must differ about as much as two classes do."""
+    assert spread_within_a_class(make_G) > 0.5, "the latent hardly changes the image"
+
+
+def batch_of_torn_pairs(
+    self: LabelledImages, step: int, batch_size: int, seed: int, rows: slice = slice(None)
+) -> tuple[Tensor, Tensor]:
+    """The wrong batch of exhibit 17: labels in an order of their own, as after two shuffles."""
+    x, _ = RIGHT_BATCH(self, step, batch_size, seed, rows)
+    _, y = RIGHT_BATCH(self, step, batch_size, seed + 1, rows)
+    return x, y
+
+
+RIGHT_BATCH = LabelledImages.batch
+MakeBatch = Callable[[LabelledImages, int, int, int], tuple[Tensor, Tensor]]
+
+
+def pairs_that_belong_together(batch: MakeBatch) -> float:
+    """The share of images that come with their own label, in a batch of 100 of 1,000 images."""
+    grey = torch.arange(1_000) % K  # image k is grey level 20 k, and its class is k
+    images = (20 * grey).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 32, 32)
+    x, y = batch(LabelledImages(images, grey, tuple("abcdefghij"), "greys"), 0, 100, 0)
+    seen = ((x[:, 0, 0, 0] + 1) * 127.5 / 20).round().long()
+    return float((seen == y).float().mean())
+
+
+def check_pairs(batch: MakeBatch) -> None:
+    """Each image of a batch must come with its own label."""
+    assert pairs_that_belong_together(batch) == 1, "labels and images are out of step"
+
+
+def accuracy_on_seen(D: nn.Module, train: Batch, test: Batch, fake: Batch) -> dict[str, float]:
+    """The wrong report of exhibit 18: D's class accuracy on what D has learned from."""
+    return {"own fakes": _right(D, fake), "training images": _right(D, train)}
+
+
+def accuracy_on_unseen(D: nn.Module, train: Batch, test: Batch, fake: Batch) -> dict[str, float]:
+    """The same with images that D has never met beside it."""
+    return {**accuracy_on_seen(D, train, test, fake), "test images": _right(D, test)}
+
+
+FullReport = Callable[[nn.Module, Batch, Batch, Batch], dict[str, float]]
+
+
+def worst_figure_of_a_memory(report: FullReport) -> float:
+    """The lowest figure reported of a D that knows its images by heart and guesses on others."""
+    y = torch.arange(100) % K
+    knows = Batch(F.one_hot(y, K).float(), y)
+    guesses = Batch(F.one_hot(torch.zeros_like(y), K).float(), y)
+    return min(report(ReadsTheLabel(), knows, guesses, knows).values())
+
+
+def check_full_report(report: FullReport) -> None:
+    """A head at chance on new images must show as 0.1 somewhere in the report."""
+    assert worst_figure_of_a_memory(report) < 0.2, "nothing in the report is about new images"
+
+
 # --- the exhibits -----------------------------------------------------------------------------
 
 
@@ -482,6 +592,7 @@ class Exhibit:
         check: raises AssertionError on ``wrong`` and passes on ``right``.
         where: the name in ``acgan_lib`` that ``wrong`` replaces in a training; "" if none does.
         curve: the term of a training that shows the bug best.
+        game: what is trained: "acgan", "cgan", or "fast acgan" at twenty times the learning rate.
     """
 
     name: str
@@ -496,6 +607,7 @@ class Exhibit:
     check: Callable[[Any], None]
     where: str = ""
     curve: str = ""
+    game: str = "acgan"
 
 
 EXHIBITS = (
@@ -632,6 +744,45 @@ EXHIBITS = (
         one_accuracy, two_accuracies,
         "lowest figure shown, of a D that guesses on real images",
         worst_figure_reported, check_report,
+    ),
+    Exhibit(
+        "goes-black", "A high learning rate, and no BatchNorm in G",
+        "All samples turn black, or white, within the first steps, and stay so.",
+        "self.norm = nn.Identity()",
+        "self.norm = nn.BatchNorm2d(maps[0])",
+        WithoutNorm, Generator,
+        "growth of the input of tanh when the weights before it double",
+        growth_with_the_weights, check_growth,
+        "nets.Generator", "g_source", "fast acgan",
+    ),
+    Exhibit(
+        "quiet-noise", "Noise that is too small to be heard",
+        "All images of a class are the same image. No loss and no accuracy shows it.",
+        "super().from_weights(0.02 * z, weights)",
+        "torch.cat([z, weights], dim=1)",
+        QuietNoise, Generator,
+        "share of the spread of a fresh G's images that lies within a class",
+        spread_within_a_class, check_spread,
+        "nets.Generator", "g_class",
+    ),
+    Exhibit(
+        "torn-pairs", "Labels that no longer belong to their images",
+        "A CGAN draws every class, but not the one that you ask for. The losses look healthy.",
+        "_, y = RIGHT_BATCH(self, step, batch_size, seed + 1, rows)",
+        "return self.normalised(index), self.labels.index_select(0, index)",
+        batch_of_torn_pairs, LabelledImages.batch,
+        "share of images that come with their own label",
+        pairs_that_belong_together, check_pairs,
+        "data.LabelledImages.batch", "g_source", "cgan",
+    ),
+    Exhibit(
+        "seen-only", "D's class accuracy on images that it has learned from",
+        "100 % on its own fakes. On new images it is another number, which nobody printed.",
+        '{"own fakes": _right(D, fake), "training images": _right(D, train)}',
+        '{**accuracy_on_seen(D, train, test, fake), "test images": _right(D, test)}',
+        accuracy_on_seen, accuracy_on_unseen,
+        "lowest figure shown, of a D that knows its images by heart",
+        worst_figure_of_a_memory, check_full_report,
     ),
 )  # fmt: skip
 

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from acgan_lib import latent, metrics, nets, objectives, train, zoo
 from acgan_lib.callbacks import SampleGrid
-from acgan_lib.data import to_uint8
-from acgan_lib.experiments._results import arrays, changing, keep_arrays
+from acgan_lib.data import LabelledImages, to_uint8
+from acgan_lib.experiments._results import arrays, changing, keep_arrays, path, stored
+from acgan_lib.experiments.ch05_conditioning import right_label_preferred
 from acgan_lib.experiments.ch08_museum.exhibits import (
     EXHIBITS,
     K,
+    accuracy_on_unseen,
     best_by_d,
     draw_in_train_mode,
     exhibit,
@@ -31,9 +33,20 @@ from acgan_lib.objectives import Batch
 from acgan_lib.train import Callback, Result, TrainConfig, draw_latents
 
 FIXED = "fixed"  # the recording's name for the training without a bug
-STEPS, FRAMES, SEEDS = 300, (75, 150, 300), (0, 1, 2)
+FIXED_CGAN = "fixed-cgan"  # the same of a CGAN, beside which the bugs of a CGAN are put
+FIXED_FAST = "fixed-fast"  # the same of an AC-GAN at twenty times the learning rate
+STEPS, FRAMES, SEEDS = 300, (75, 150, 300), (0, 1, 2, 3, 4)
+FEW = 10  # images a class for exhibit 18, which asks what D knows by heart
 WIDTH = 16  # half of the book's networks, to be quick
 TRAINABLE = tuple(e.name for e in EXHIBITS if e.where)
+
+
+WITHOUT_BUG = {"acgan": FIXED, "cgan": FIXED_CGAN, "fast acgan": FIXED_FAST}  # by what is trained
+
+
+def sound(name: str) -> str:
+    """Return the name of the training without a bug beside which an exhibit's is put."""
+    return name if name in WITHOUT_BUG.values() else WITHOUT_BUG[exhibit(name).game]
 
 
 @contextlib.contextmanager
@@ -43,7 +56,7 @@ def installed(name: str) -> Iterator[None]:
     Raises:
         ValueError: if no training has a place for it.
     """
-    if name == FIXED:
+    if name in WITHOUT_BUG.values():
         yield
         return
     bug = exhibit(name)
@@ -54,22 +67,38 @@ def installed(name: str) -> Iterator[None]:
 
 
 def rehearse(
-    name: str = FIXED, *, steps: int = STEPS, seed: int = 0, callbacks: tuple[Callback, ...] = ()
+    name: str = FIXED,
+    *,
+    steps: int = STEPS,
+    seed: int = 0,
+    callbacks: tuple[Callback, ...] = (),
+    data: LabelledImages | None = None,
 ) -> Result:
     """Train an AC-GAN on FashionMNIST's small part, with an exhibit's bug or with none.
 
     Seed, data and settings are the same for each name. The networks are half as wide as the
-    book's, in float32 on the CPU, to be quick.
+    book's, in float32 on the CPU, to be quick. ``FIXED_CGAN`` and its bugs train a CGAN, and
+    ``FIXED_FAST`` and its bugs have twenty times the learning rate.
+
+    Args:
+        name: an exhibit's that names a place in the library, or of a training without a bug.
+        steps: of training.
+        seed: of the weights, the data's order and the latents.
+        callbacks: called after each step.
+        data: other images than FashionMNIST's small part.
     """
+    rate, is_cgan = 2e-2 if sound(name) == FIXED_FAST else 1e-3, sound(name) == FIXED_CGAN
     config = TrainConfig(
-        batch_size=50, lr_g=1e-3, lr_d=1e-3, log_every=25, precision="fp32",
+        batch_size=50, lr_g=rate, lr_d=rate, log_every=25, precision="fp32",
         seed=seed, progress=False,
     )  # fmt: skip
+    head = {"label_input": K} if is_cgan else {"class_head": K}
     torch.manual_seed(seed)
     with installed(name):
-        G, D = nets.Generator(width=WIDTH), nets.Discriminator(width=WIDTH, class_head=K)
+        G, D = nets.Generator(width=WIDTH), nets.Discriminator(width=WIDTH, **head)
         return train.fit(
-            G, D, fashion_mini("train"), objectives.acgan(),
+            G, D, data or fashion_mini("train"),
+            objectives.cgan() if is_cgan else objectives.acgan(),
             steps=steps, config=config, callbacks=callbacks,
         )  # fmt: skip
 
@@ -81,16 +110,17 @@ def shown_latents() -> tuple[Tensor, Tensor]:
 
 
 def measure_run(result: Result, name: str, seed: int) -> dict[str, Any]:
-    """Measure a training: by the judge, and by D's class head on generated and test images.
+    """Measure a training: by the judge, by its pixels, and what D makes of images and labels.
 
     500 samples of G_ema, 500 test images; the judge also sees 200 samples each whose latents were
-    shortened to 0, 1/4 and 1/2 of their length. Where the images lie in [0, 1] (exhibit 8), they
-    are stretched to [-1, 1] for the judge.
+    shortened to 0, 1/4 and 1/2 of their length, or left as they are. Where the images lie in
+    [0, 1] (exhibit 8), they are stretched to [-1, 1] for the judge. ``spread`` is the standard
+    deviation of a pixel within a class, averaged over pixels and classes, and ``black`` the share
+    of pixels below -0.95. Of an AC-GAN's D the accuracy of the class head is kept, of a CGAN's how
+    often it finds the right label of a test image likelier than a wrong one.
     """
     x, y = metrics.sample(result.G_ema, 50, seed=seed)
     test = fashion_mini("test").per_class(50, seed=0)
-    with installed(name):
-        report = two_accuracies(result.D, Batch(test.normalised(), test.labels), Batch(x, y))
 
     def seen(images: Tensor) -> Tensor:
         return (2 * images - 1).clamp(-1, 1) if name == "zero-to-one" else images
@@ -99,18 +129,43 @@ def measure_run(result: Result, name: str, seed: int) -> dict[str, Any]:
     by_class = metrics.judge_accuracy_by_class(judge, seen(x), y)
     z, asked = draw_latents(result.G, 200, seed, 0)
     shortened = {
-        share: seen(latent.generate(result.G_ema, share * z, asked)) for share in (0.0, 0.25, 0.5)
+        share: seen(latent.generate(result.G_ema, share * z, asked))
+        for share in (0.0, 0.25, 0.5, 1.0)
     }
-    return {
+    measured = {
         "judge": round(sum(e.value for e in by_class) / K, 4),
         "judge_by_class": [round(e.value, 3) for e in by_class],
         "judge_shortened": {
             str(share): round(metrics.judge_accuracy(judge, images, asked).value, 4)
             for share, images in shortened.items()
         },
-        "d_on_real": round(report["on real"], 4),
-        "d_on_fake": round(report["on fake"], 4),
+        "spread": round(float(torch.stack([x[y == k].std(0).mean() for k in range(K)]).mean()), 4),
+        "black": round(float((x < -0.95).float().mean()), 4),
     }
+    if sound(name) == FIXED_CGAN:
+        D, real = result.D, test.normalised()
+        assert isinstance(D, nets.Discriminator)
+        measured["right_label"] = round(right_label_preferred(D, real, test.labels).value, 4)
+    else:
+        with installed(name):
+            report = two_accuracies(result.D, Batch(test.normalised(), test.labels), Batch(x, y))
+        measured["d_on_real"] = round(report["on real"], 4)
+        measured["d_on_fake"] = round(report["on fake"], 4)
+    return measured
+
+
+def few_images(seed: int, steps: int = STEPS) -> dict[str, float]:
+    """Train a sound AC-GAN on ten images a class, and report D's class accuracy on three sets."""
+    few = fashion_mini("train").per_class(FEW, seed=seed)
+    result = rehearse(seed=seed, steps=steps, data=few)
+    test = fashion_mini("test").per_class(50, seed=0)
+    report = accuracy_on_unseen(
+        result.D,
+        Batch(few.normalised(), few.labels),
+        Batch(test.normalised(), test.labels),
+        Batch(*metrics.sample(result.G_ema, 50, seed=seed)),
+    )
+    return {name: round(value, 4) for name, value in report.items()}
 
 
 def after_the_fact(result: Result) -> tuple[dict[str, Tensor], dict[str, dict[str, float]]]:
@@ -168,12 +223,19 @@ def two_batches() -> dict[str, Tensor]:
 
 
 def museum(seed: int) -> None:
-    """Train AC-GAN without a bug and with each bug that a training can have, and measure each."""
+    """Train GANs without a bug and with each bug that a training can have, and measure each.
+
+    A training that is recorded is not repeated; remove its entry, or the file, to do so.
+    """
     numbers = {
         e.name: {"wrong": round(e.measure(e.wrong), 4), "right": round(e.measure(e.right), 4)}
         for e in EXHIBITS
     }
-    for name in (FIXED, *TRAINABLE):
+    empty: dict[str, Any] = {"steps": STEPS, "runs": {}, "few": {}, "after": {}, "numbers": {}}
+    kept = stored("museum") if path("museum").exists() else empty
+    for name in (*WITHOUT_BUG.values(), *TRAINABLE):
+        if str(seed) in kept["runs"].get(name, {"seeds": {}})["seeds"]:
+            continue
         watch = SampleGrid(*shown_latents(), every=FRAMES[0])
         result = rehearse(name, seed=seed, callbacks=(watch,))
         measured = measure_run(result, name, seed)
@@ -187,7 +249,6 @@ def museum(seed: int) -> None:
             pictures, after = after_the_fact(result)
             pictures |= two_batches()
             grids |= {k: v.squeeze(1)[None].numpy() for k, v in pictures.items()}
-        empty: dict[str, Any] = {"steps": STEPS, "runs": {}, "after": {}, "numbers": {}}
         with changing("museum", empty) as kept:
             kept["numbers"], kept["after"] = numbers, after or kept["after"]
             run = kept["runs"].setdefault(name, {"rows": [], "seeds": {}})
@@ -197,6 +258,10 @@ def museum(seed: int) -> None:
                                for row in result.history.rows]  # fmt: skip
         if grids:
             keep_arrays("museum", grids)
+    report = kept["few"].get(str(seed)) or few_images(seed)
+    print("few images", seed, report, flush=True)
+    with changing("museum", empty) as kept:
+        kept["few"][str(seed)], kept["numbers"] = report, numbers
 
 
 def recorded_grid(name: str, frame: int = -1) -> Tensor:

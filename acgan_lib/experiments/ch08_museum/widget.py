@@ -10,7 +10,7 @@ import torch
 
 from acgan_lib.experiments._results import arrays, stored
 from acgan_lib.experiments.ch08_museum.exhibits import EXHIBITS, Exhibit, K, exhibit
-from acgan_lib.experiments.ch08_museum.runs import FIXED, FRAMES, SEEDS
+from acgan_lib.experiments.ch08_museum.runs import FIXED_CGAN, FRAMES, SEEDS, sound
 from acgan_lib.fashion import FASHION_CLASSES
 from acgan_lib.widgets.base import Face, bundle, png, style
 
@@ -64,8 +64,9 @@ def _shown(one: Exhibit, kept: dict[str, Any], first: dict[str, list[int]]) -> d
     grids: list[list[int]] = [[], []]
     what = ""
     if one.where:
-        broken, sound = runs[one.name], runs[FIXED]
-        ends = broken["seeds"][seed], sound["seeds"][seed]
+        fixed = sound(one.name)
+        broken, whole = runs[one.name], runs[fixed]
+        ends = broken["seeds"][seed], whole["seeds"][seed]
         facts.append(pair("judge accuracy after training", *(end["judge"] for end in ends)))
         if one.name == "last-class":
             last = (end["judge_by_class"][-1] for end in ends)
@@ -74,14 +75,26 @@ def _shown(one: Exhibit, kept: dict[str, Any], first: dict[str, list[int]]) -> d
             facts.append(
                 pair("accuracy of D's class head on fakes", *(e["d_on_fake"] for e in ends))
             )
+        if one.name in ("goes-black", "quiet-noise"):
+            facts.append(pair("spread of a pixel within a class", *(e["spread"] for e in ends)))
+        if fixed == FIXED_CGAN:
+            facts.append(
+                pair("test images whose own label D prefers", *(e["right_label"] for e in ends))
+            )
         curve = {
             "term": one.curve,
-            "steps": [row["step"] for row in sound["rows"]],
-            "values": [[row[one.curve] for row in run["rows"]] for run in (broken, sound)],
+            "steps": [row["step"] for row in whole["rows"]],
+            "values": [[row[one.curve] for row in run["rows"]] for run in (broken, whole)],
         }
         frames = [f"step {step}" for step in FRAMES]
-        grids = [first[one.name], first[FIXED]]
+        grids = [first[one.name], first[fixed]]
         what = "Two latents under ten classes, unranked, seed 0"
+    if one.name == "seen-only":
+        few = kept["few"][seed]
+        facts.append(
+            pair("lowest figure of a D with ten images a class",
+                 min(few["own fakes"], few["training images"]), min(few.values()))
+        )  # fmt: skip
     if one.name in kept["after"]:
         facts.append(pair(AFTER[one.name], *kept["after"][one.name].values()))
     if one.name in first and not one.where:
