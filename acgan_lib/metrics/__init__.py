@@ -9,6 +9,7 @@ from acgan_lib.metrics.accuracy import (
 )
 from acgan_lib.metrics.alarm import CollapseAlarm
 from acgan_lib.metrics.cas import as_labelled_images, cas
+from acgan_lib.metrics.compare import Difference, difference, holm, prediction
 from acgan_lib.metrics.estimate import (
     Estimate,
     bootstrap_mean,
@@ -34,12 +35,13 @@ from acgan_lib.metrics.ssim import ms_ssim, ms_ssim_diversity, ms_ssim_mean
 from acgan_lib.metrics.swap import SwapShares, shuffled, swap_consistency
 
 __all__ = [
-    "CollapseAlarm", "Estimate", "Inception", "Judge", "Manifold", "Neighbours", "Report",
-    "SwapShares", "as_labelled_images", "at_resolution", "bootstrap_mean", "cas",
-    "checked_images", "classifier_score", "fid", "frechet_by_class", "frechet_distance",
-    "frechet_estimate", "frechet_judge_distance", "frechet_limit", "in_batches",
-    "inception_score", "judge_accuracy", "judge_accuracy_at", "judge_accuracy_by_class", "kid",
-    "load_inception", "manifold", "mean_of_classes", "memorisation", "ms_ssim",
-    "ms_ssim_diversity", "ms_ssim_mean", "nearest_neighbours", "over_seeds", "proportion",
-    "report", "sample", "shuffled", "swap_consistency", "train_judge",
+    "CollapseAlarm", "Difference", "Estimate", "Inception", "Judge", "Manifold", "Neighbours",
+    "Report", "SwapShares", "as_labelled_images", "at_resolution", "bootstrap_mean", "cas",
+    "checked_images", "classifier_score", "difference", "fid", "frechet_by_class",
+    "frechet_distance", "frechet_estimate", "frechet_judge_distance", "frechet_limit", "holm",
+    "in_batches", "inception_score", "judge_accuracy", "judge_accuracy_at",
+    "judge_accuracy_by_class", "kid", "load_inception", "manifold", "mean_of_classes",
+    "memorisation", "ms_ssim", "ms_ssim_diversity", "ms_ssim_mean", "nearest_neighbours",
+    "over_seeds", "prediction", "proportion", "report", "sample", "shuffled",
+    "swap_consistency", "train_judge",
 ]  # fmt: skip

@@ -26,6 +26,25 @@ LONGEST_CELL = 25  # lines of code; a cell that writes out the library's own cod
 WIDEST_LINE = 88  # characters
 WORDS_PER_LINE = 5
 MAY_IGNORE = 6  # cells of a chapter whose output nbval may ignore: versions, timings
+LINES_PER_VERDICT = 20  # printed lines, of which one may end in True or False
+# Chapters that still print verdicts where a reader looks for numbers. Take out what is mended.
+VERDICTS_TO_MEND = {
+    "ch01_generative_models",
+    "ch02_the_game",
+    "ch03_when_it_fails",
+    "ch04_dcgan",
+    "ch05_cgan",
+    "ch06_acgan",
+    "ch07_infogan",
+    "ch08_museum_of_bugs",
+    "ch09_discriminability",
+    "ch10_diversity",
+    "ch11_scores",
+    "ch13_class_swaps",
+    "ch15_fewer_labels",
+    "ch16_transfer",
+    "ch17_papers_models",
+}
 
 WIDGETS = "application/vnd.jupyter.widget-state+json"
 
@@ -228,8 +247,39 @@ def stale_widgets(notebook: Notebook) -> list[str]:
     ]
 
 
+def printed_lines(notebook: Notebook) -> list[str]:
+    """What the cells print, line by line: streams, and values that have no richer form."""
+    texts = []
+    for output in (output for cell in cells(notebook, "code") for output in cell["outputs"]):
+        data = output.get("data", {})
+        texts += [
+            output.get("text", ""),
+            data["text/plain"] if data.keys() == {"text/plain"} else "",
+        ]
+    lines = "\n".join("".join(text) for text in texts).splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+def verdicts(notebook: Notebook) -> list[str]:
+    """Lines that end in True or False, where more than one in twenty does: print the number."""
+    lines = printed_lines(notebook)
+    found = [line for line in lines if re.search(r"\b(True|False)\W*$", line)]
+    return found if LINES_PER_VERDICT * len(found) > len(lines) else []
+
+
+def half_folded(notebook: Notebook) -> list[str]:
+    """Cells whose code is folded on the built page and open in JupyterLab, or the other way."""
+    return [
+        source(cell)[:60]
+        for cell in cells(notebook, "code")
+        if ("hide-input" in tags(cell))
+        != (cell["metadata"].get("jupyter", {}).get("source_hidden") is True)
+    ]
+
+
 RULES = [
     drift,
+    half_folded,
     stale_widgets,
     unknown_tags,
     ignored_outputs,
@@ -246,7 +296,24 @@ def test_chapter_keeps_the_rule(path, rule) -> None:
     assert rule(json.loads(path.read_text(encoding="utf-8"))) == []
 
 
-@pytest.mark.parametrize("rule", [stale_widgets, ignored_outputs], ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=pytest.mark.xfail(strict=False, reason="verdicts to mend"))
+        if path.stem in VERDICTS_TO_MEND
+        else path
+        for path in CHAPTERS
+    ],
+    ids=lambda path: path.stem,
+)
+def test_chapter_prints_numbers_and_few_verdicts(path) -> None:
+    assert verdicts(json.loads(path.read_text(encoding="utf-8"))) == []
+
+
+FIRST_PAGE_RULES = [stale_widgets, ignored_outputs, verdicts, half_folded]
+
+
+@pytest.mark.parametrize("rule", FIRST_PAGE_RULES, ids=lambda rule: rule.__name__)
 def test_first_page_keeps_the_rule(rule) -> None:
     assert rule(json.loads((ROOT / "book" / "index.ipynb").read_text(encoding="utf-8"))) == []
 
@@ -268,6 +335,12 @@ def test_every_chapter_is_in_the_book() -> None:
 def code(text: str, *labels: str, outputs: list[Any] | None = None) -> dict[str, Any]:
     metadata = {"tags": list(labels)}
     return {"cell_type": "code", "source": text, "metadata": metadata, "outputs": outputs or []}
+
+
+def folded(text: str, *labels: str) -> dict[str, Any]:
+    cell = code(text, *labels)
+    cell["metadata"]["jupyter"] = {"source_hidden": True}
+    return cell
 
 
 def prose(text: str) -> dict[str, Any]:
@@ -321,6 +394,18 @@ def test_drift_sees_a_changed_constant_but_no_docstring() -> None:
             [prose("<details><summary>one two</summary>\n\n</details>"), code("x = 1")],
             [prose("[one two](three.ipynb) <b>three</b> four five"), code("x = 1")],
         ),
+        (
+            verdicts,
+            [code("x", outputs=[{"text": ["n = 3\n"] * 18 + ["below 1/5: True\n"]}])],
+            [code("x", outputs=[{"text": ["n = 3\n"] * 19 + ["below 1/5: True\n"]}])],
+        ),
+        (
+            verdicts,
+            [code("x", outputs=[{"data": {"text/plain": ["(0.3,\n", " False)"]}}])],
+            [code("x", outputs=[{"data": {"text/plain": "False", "image/png": ""}}])],
+        ),
+        (half_folded, [code("x", "hide-input")], [folded("x", "hide-input")]),
+        (half_folded, [folded("x")], [code("x")]),
         (long_cells, [code("x = 1\n" * 26)], [code("x = 1\n" * 25)]),
         (long_cells, [code("x" * 89)], [code("x" * 88)]),
         (bad_headings, [prose("# A\n\n### C")], [prose("# A\n\n## B\n\n### C\n\n## D")]),
