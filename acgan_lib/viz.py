@@ -1,4 +1,7 @@
-"""Figures, returned and not shown: grids of unranked samples, and training curves."""
+"""Figures, returned and not shown: grids of unranked samples, and training curves.
+
+``viz.diagram(name)`` is :func:`acgan_lib.diagrams.diagram`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from acgan_lib.data import to_uint8
+from acgan_lib.diagrams import diagram as diagram
 from acgan_lib.train import History
 
 

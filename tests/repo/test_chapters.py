@@ -219,7 +219,8 @@ def pictures_without_words(notebook: Notebook) -> list[str]:
     for cell in cells(notebook, "markdown"):
         broken += re.findall(r"!\[\s*\]\([^)]*\)", source(cell))
     for cell in cells(notebook, "code"):
-        shown = any("image/png" in output.get("data", {}) for output in cell["outputs"])
+        kinds = {kind for output in cell["outputs"] for kind in output.get("data", {})}
+        shown = kinds & {"image/png", "image/svg+xml"}
         alt = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
         if shown and len(alt.split()) < 4:
             broken.append(f"no alt text for the figure of: {source(cell)[:60]}")
@@ -415,6 +416,11 @@ def test_drift_sees_a_changed_constant_but_no_docstring() -> None:
             pictures_without_words,
             [code("x", outputs=[{"data": {"image/png": ""}}])],
             [code("x", outputs=[{"data": {"text/plain": ""}}])],
+        ),
+        (
+            pictures_without_words,
+            [code("x", outputs=[{"data": {"image/svg+xml": ""}}])],
+            [code("x", outputs=[{"data": {"text/html": ""}}])],
         ),
     ],
 )
