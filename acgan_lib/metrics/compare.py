@@ -44,26 +44,22 @@ def difference(a: Sequence[float], b: Sequence[float], *, paired: bool) -> Diffe
     """Return mean(a) - mean(b) over trainings, with the interval of the difference and its p.
 
     Two intervals that overlap do not answer whether two means differ; this one does. It takes the
-    trainings as independent and normal. Where all values of a side agree, their spread of zero is
-    taken at its word: the interval is a point where no side (or no pair's difference) varies.
+    trainings as independent and normal. Where no value of a side (or no pair's difference) differs
+    from another, the interval is a point.
 
     Args:
         a: one value for each training.
-        b: the same of the other kind of training; as many as in `a` if paired, in the same order.
+        b: the same of the other kind of training; in the order of `a` if paired.
         paired: whether a[i] and b[i] share what varies between trainings, as the data's order and
             z. Then the interval is Student's, of the mean of a[i] - b[i]. Otherwise it is Welch's
             (1947), which lets the two kinds vary differently.
 
     Raises:
-        ValueError: if a side has fewer than 2 values, or one is not finite, or the numbers of
-            paired values differ.
+        ValueError: fewer than 2 values, a value that is not finite, or a pair without its other.
     """
     left, right = _values("a", a), _values("b", b)
     if paired and len(left) != len(right):
-        raise ValueError(
-            f"paired trainings come in pairs: a has {len(left)} values, b {len(right)}; "
-            "pass paired=False unless the seeds are the same"
-        )
+        raise ValueError(f"a has {len(left)} values, b {len(right)}: pass paired=False")
     sizes = len(left), len(right)
     value = float(left.mean() - right.mean())
     varies = (np.ptp(left - right),) if paired else (np.ptp(left), np.ptp(right))
@@ -89,14 +85,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Raises:
         ValueError: if there is none, or one does not lie in [0, 1].
     """
-    p = np.asarray(p_values, dtype=np.float64)
+    p = np.array(p_values, dtype=np.float64)
     if p.ndim != 1 or len(p) == 0 or not ((p >= 0) & (p <= 1)).all():
         raise ValueError(f"need at least one p in [0, 1], got {p_values}")
-    order = np.argsort(p, kind="stable")
-    factors = np.arange(len(p), 0, -1)
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(np.maximum.accumulate(factors * p[order]), 1)
-    return [float(v) for v in adjusted]
+    order = np.argsort(p)
+    p[order] = np.minimum(np.maximum.accumulate(np.arange(len(p), 0, -1) * p[order]), 1)
+    return [float(v) for v in p]
 
 
 def prediction(values: Sequence[float], *, within: tuple[float, float] | None = None) -> Estimate:
@@ -105,19 +99,12 @@ def prediction(values: Sequence[float], *, within: tuple[float, float] | None = 
     Of such intervals, 95 % hold the next value. It is wider than ``over_seeds``'s interval of the
     mean by the factor sqrt(n + 1), and it does not shrink to a point as n grows. It takes the
     values as independent and normal, and leans on that more than the interval of a mean does.
-
-    Args:
-        values: one for each training.
-        within: as of ``over_seeds``: the ends of the scale, where the interval is cut.
-
-    Raises:
-        ValueError: as ``over_seeds``.
+    Arguments and what is raised: as of ``over_seeds``.
     """
-    mean = over_seeds(values, within=within)
+    value, *_, n = over_seeds(values, within=within)
     least, most = within or (-math.inf, math.inf)
-    spread = float(np.std(np.asarray(values, dtype=np.float64), ddof=1))
-    half = float(stdtrit(mean.n - 1, 0.975)) * spread * math.sqrt(1 + 1 / mean.n)
-    return Estimate(mean.value, max(mean.value - half, least), min(mean.value + half, most), mean.n)
+    half = float(stdtrit(n - 1, 0.975) * np.std(values, ddof=1) * math.sqrt(1 + 1 / n))
+    return Estimate(value, max(value - half, least), min(value + half, most), n)
 
 
 def _values(name: str, values: Sequence[float]) -> npt.NDArray[np.float64]:

@@ -1,11 +1,12 @@
-"""Things to touch: a generator under sliders, recorded pictures under one, games in the plane.
+"""Things to touch: a generator under sliders, recorded pictures, games in the plane, questions.
 
 Each widget is one anywidget over modules of ``front/``. ``explorer(G)`` is where to begin.
 
 - A generator's faces (``LatentExplorer``, ``ClassSwap``, ``ClassMix``, ``LatentMap`` and
   ``SideBySide``) draw with the reader's own G. They are each a ``GeneratorFace`` and share
   their keyword arguments, ``View``.
-- Recorded pictures (``Scrubber`` and ``Scoreboard``) need no kernel.
+- Recorded pictures (``Scrubber`` and ``Scoreboard``) and questions (``quiz`` of what ``ask``
+  returns) need no kernel.
 - ``widgets.playground`` records 2-D games; ``widgets.export`` writes generators as ONNX files,
   which a page without a kernel draws with.
 """
@@ -19,18 +20,11 @@ from acgan_lib.widgets.faces import (
     SideBySide,
     View,
     explorer,
-)
+)  # fmt: skip
+from acgan_lib.widgets.questions import Quiz, ask, quiz
 from acgan_lib.widgets.recorded import Scoreboard, Scrubber
 
 __all__ = [
-    "ClassMix",
-    "ClassSwap",
-    "GeneratorFace",
-    "LatentExplorer",
-    "LatentMap",
-    "Scoreboard",
-    "Scrubber",
-    "SideBySide",
-    "View",
-    "explorer",
-]
+    "ClassMix", "ClassSwap", "GeneratorFace", "LatentExplorer", "LatentMap", "Quiz", "Scoreboard",
+    "Scrubber", "SideBySide", "View", "ask", "explorer", "quiz",
+]  # fmt: skip

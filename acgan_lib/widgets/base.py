@@ -21,21 +21,33 @@ FRONT = Path(__file__).parent / "front"
 
 
 def bundle(*modules: str) -> str:
-    """Return one ES module from several of ``front/``, named in the order they need one another.
+    """Return one ES module from several of ``front/`` and what they import; the last is the face.
 
     anywidget takes a single text. Imports between the modules go, and so do indentation and
     whole-line comments, for each widget that a notebook saves carries its own copy.
     """
-    *parts, last = [(FRONT / f"{name}.js").read_text(encoding="utf-8") for name in modules]
+    texts: dict[str, str] = {}
+
+    def need(name: str) -> None:
+        if name not in texts:
+            text = (FRONT / f"{name}.js").read_text(encoding="utf-8")
+            for other in re.findall(r' from "\./(\w+)\.js";$', text, flags=re.M):
+                need(other)
+            texts[name] = text
+
+    for name in modules:
+        need(name)
+    *parts, last = texts.values()
     needed = [re.sub(r"^export default .*$", "", part, flags=re.M) for part in parts]
     joined = "\n".join([*needed, last])  # anywidget calls the last module's default export
-    joined = re.sub(r'^import [^;]*? from "\./\w+\.js";$', "", joined, flags=re.M)
+    joined = re.sub(r'^(?:im|ex)port [^;]*? from "\./\w+\.js";$', "", joined, flags=re.M)
     return _compact(re.sub(r"^export (?!default)", "", joined, flags=re.M))
 
 
 def style(*sheets: str) -> str:
-    """Return the style sheets ``front/NAME.css`` as one, compact as ``bundle``'s scripts."""
-    return "\n".join(_compact((FRONT / f"{n}.css").read_text(encoding="utf-8")) for n in sheets)
+    """Return ``base.css`` and ``front/NAME.css`` as one sheet, compact as ``bundle``'s scripts."""
+    names = ("base", *sheets)
+    return "\n".join(_compact((FRONT / f"{n}.css").read_text(encoding="utf-8")) for n in names)
 
 
 def _compact(text: str) -> str:

@@ -151,7 +151,7 @@ def test_three_and_five_seeds_find_what_the_module_says() -> None:
         ([1.0], [1.0, 2.0], False, "a must hold"),
         ([1.0, 2.0], [1.0, math.nan], False, "b must hold"),
         ([[1.0, 2.0]], [1.0, 2.0], False, "a must hold"),
-        ([1.0, 2.0], [1.0, 2.0, 3.0], True, "a has 2 values, b 3; pass paired=False"),
+        ([1.0, 2.0], [1.0, 2.0, 3.0], True, "a has 2 values, b 3: pass paired=False"),
     ],
 )
 def test_a_difference_names_what_is_wrong(a, b, paired, message) -> None:

@@ -589,3 +589,55 @@ def test_scoreboard_keeps_the_scores_of_each_frame() -> None:
         widgets.Scoreboard(
             frames(), [{"one": ("1", "bad")}] * 3, ["a", "b", "c"], columns=2, title="Damage"
         )
+
+
+# -- questions -----------------------------------------------------------------------------------
+
+ASKED = widgets.ask("Is `a` * b < 1?", ["yes_", "no."], answer=1, why="It is ≈ 1.2, and `a` is 2.")
+
+
+def test_a_quiz_carries_its_questions_and_little_else() -> None:
+    widget = widgets.quiz([ASKED, ASKED], title="Before you look")
+    assert widget.spec == {"kind": "quiz", "title": "Before you look", "questions": [ASKED, ASKED]}
+    assert repr(widget) == "Quiz(questions=2)"
+    assert sum(len(str(value)) for value in widget.get_state().values()) < 7_000
+
+
+def test_a_quiz_without_widgets_is_markdown_with_folded_answers() -> None:
+    data, _ = widgets.quiz([ASKED])._repr_mimebundle_()
+    assert data["text/plain"] == "Quiz(questions=1)"
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert data["text/markdown"] == (
+        "**Quiz**\n\nIs `a` \\* b \\< 1?\n\n- **a** yes\\_\n- **b** no.\n\n"
+        "<details><summary>Answer</summary>\n\n**b** no. It is ≈ 1.2, and `a` is 2.\n\n</details>"
+    )
+
+
+def test_a_measured_answer_may_be_numpys() -> None:
+    asked = widgets.ask("?", ["a", "b"], answer=np.argmax([0.1, 0.3]), why="b is.")
+    assert type(asked["answer"]) is int
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"question": " "}, "question is empty"),
+        ({"why": ""}, "why is empty"),
+        ({"options": ["a", ""]}, r"options\[1\] is empty"),
+        ({"options": ["a"]}, "at least 2 different"),
+        ({"options": ["a", "b", "a"]}, "at least 2 different"),
+        ({"answer": 2}, r"answer must lie in 0\.\.1"),
+        ({"answer": -1}, r"answer must lie in 0\.\.1"),
+        ({"why": "it is `a"}, "why .* has a backtick"),
+    ],
+)
+def test_a_question_names_what_is_wrong(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        widgets.ask(**{**ASKED, **change})
+    with pytest.raises(ValueError, match=message):
+        widgets.quiz([{**ASKED, **change}])
+
+
+def test_a_quiz_has_a_question() -> None:
+    with pytest.raises(ValueError, match="questions is empty"):
+        widgets.quiz([])

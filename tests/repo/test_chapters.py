@@ -20,8 +20,13 @@ from typing import Any
 import pytest
 import slug
 
+from acgan_lib import widgets
+
 ROOT = Path(__file__).resolve().parents[2]
-CHAPTERS = [*sorted((ROOT / "book").glob("ch*.ipynb")), ROOT / "book" / "playground.ipynb"]
+CHAPTERS = [
+    *sorted((ROOT / "book").glob("ch*.ipynb")),
+    *(ROOT / "book" / f"{name}.ipynb" for name in ("playground", "intervals")),
+]
 LONGEST_CELL = 25  # lines of code; a cell that writes out the library's own code may be longer
 WIDEST_LINE = 88  # characters
 WORDS_PER_LINE = 5
@@ -47,6 +52,8 @@ VERDICTS_TO_MEND = {
 }
 
 WIDGETS = "application/vnd.jupyter.widget-state+json"
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+QUIZ = f"{widgets.Quiz.__module__}.Quiz"
 
 Notebook = dict[str, Any]
 
@@ -278,8 +285,25 @@ def half_folded(notebook: Notebook) -> list[str]:
     ]
 
 
+def bad_quizzes(notebook: Notebook) -> list[str]:
+    """Stored questions without a right answer or a reason, or that no notebook would show."""
+    state = notebook["metadata"].get("widgets", {}).get(WIDGETS, {}).get("state", {})
+    broken = []
+    for kept in (widget["state"] for widget in state.values()):
+        if kept.get("_anywidget_id") == QUIZ:
+            try:
+                widgets.quiz(kept["spec"]["questions"], title=kept["spec"]["title"])
+            except (KeyError, TypeError, ValueError) as error:
+                broken.append(f"{type(error).__name__}: {error}")
+    outputs = [output for cell in cells(notebook, "code") for output in cell["outputs"]]
+    shown = [output["data"] for output in outputs if WIDGET_VIEW in output.get("data", {})]
+    plain = ["".join(data["text/plain"]) for data in shown if "text/markdown" not in data]
+    return broken + [text for text in plain if text.startswith("Quiz(")]
+
+
 RULES = [
     drift,
+    bad_quizzes,
     half_folded,
     stale_widgets,
     unknown_tags,
@@ -358,6 +382,28 @@ def test_a_widget_of_an_older_library_is_seen() -> None:
     for kept, broken in ((now, []), (old, ["_css of 1"])):
         state = {"1": {"state": kept}, "2": {"state": {"layout": "3"}}}
         assert stale_widgets({"metadata": {"widgets": {WIDGETS: {"state": state}}}}) == broken
+
+
+@pytest.mark.parametrize(
+    ("change", "broken"),
+    [
+        ({}, 0),
+        ({"answer": 2}, 1),
+        ({"options": ["a"]}, 1),
+        ({"why": " "}, 1),
+        ({"hint": "b"}, 1),
+    ],
+)
+def test_a_quiz_that_cannot_be_answered_is_seen(change, broken) -> None:
+    asked = {**widgets.ask("?", ["a", "b"], answer=1, why="b is."), **change}
+    state = {"1": {"state": {"_anywidget_id": QUIZ, "spec": {"title": "Q", "questions": [asked]}}}}
+    made = {**notebook(), "metadata": {"widgets": {WIDGETS: {"state": state}}}}
+    assert len(bad_quizzes(made)) == broken
+    asked = widgets.ask("?", ["a", "b"], answer=1, why="b is.")
+    data, _ = widgets.quiz([asked])._repr_mimebundle_()
+    for kept in (data, {name: data[name] for name in data if name != "text/markdown"}):
+        made["cells"] = [code("x", outputs=[{"data": kept}])]
+        assert len(bad_quizzes(made)) == broken + (kept is not data)
 
 
 def test_drift_sees_a_changed_constant_but_no_docstring() -> None:

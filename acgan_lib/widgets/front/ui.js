@@ -1,27 +1,10 @@
-// What every face is made of: elements, labelled controls, pictures, motion. Fetches nothing.
+// What faces are made of: labelled controls, pictures, motion. Fetches nothing.
+
+import { h, newId } from "./dom.js";
+
+export { h, newId } from "./dom.js";
 
 /** @typedef {{n: number, h: number, w: number, c: number, bytes: Uint8Array}} Frame */
-
-// Ids unique on the page, where every widget runs its own copy of this module.
-const own = Math.random().toString(36).slice(2);
-let counter = 0;
-export const newId = () => `acgan-${own}-${counter++}`;
-
-/**
- * An element with attributes (on... are listeners, true/false toggle) and children.
- * @param {string} tag @param {Record<string, any>} attributes @param {(Node | string)[]} children
- * @returns {any}
- */
-export function h(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value === true) node.setAttribute(name, "");
-    else if (value !== false && value != null) node.setAttribute(name, value);
-  }
-  node.append(...children);
-  return node;
-}
 
 /** A number for the eye: a true minus, one decimal or as many as asked for. */
 export const number = (/** @type {number} */ x, digits = 1) => x.toFixed(digits).replace("-", "\u2212");
