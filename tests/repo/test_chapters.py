@@ -39,7 +39,6 @@ VERDICTS_TO_MEND = {
     "ch03_when_it_fails",
     "ch04_dcgan",
     "ch05_cgan",
-    "ch06_acgan",
     "ch07_infogan",
     "ch08_museum_of_bugs",
     "ch09_discriminability",
