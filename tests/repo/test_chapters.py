@@ -36,7 +36,6 @@ LINES_PER_VERDICT = 20  # printed lines, of which one may end in True or False
 VERDICTS_TO_MEND = {
     "ch03_when_it_fails",
     "ch04_dcgan",
-    "ch06_acgan",
     "ch07_infogan",
     "ch09_discriminability",
     "ch11_scores",
