@@ -383,18 +383,15 @@ def test_every_explorer_wakes_on_touch_and_shows_what_torch_draws(fresh, address
 
 
 @pytest.mark.parametrize("address", ALIVE)
-def test_explorers_asleep_weigh_less_than_360_kb(built, address) -> None:
-    """What a page's explorers add to it before a touch: scripts, stills and directions.
-
-    Chapter 6 has six. The still of ten faces in colour alone takes 130 KB.
-    """
+def test_explorers_asleep_weigh_less_than_300_kb(built, address) -> None:
+    """What a page's explorers add to it before a touch: scripts, stills and directions."""
     text = (built / address).read_text(encoding="utf-8")
     found = re.search(r'widget-state\+json">(.*?)</script>', text, re.DOTALL)
     assert found
     states = [entry["state"] for entry in json.loads(found[1])["state"].values()]
     weights = [len(json.dumps(state)) for state in states if "models" in state.get("spec", {})]
     assert weights
-    assert sum(weights) < 360_000
+    assert sum(weights) < 300_000
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
