@@ -35,9 +35,6 @@ LINES_PER_VERDICT = 20  # printed lines, of which one may end in True or False
 # Chapters that still print verdicts where a reader looks for numbers. Take out what is mended.
 VERDICTS_TO_MEND = {
     "ch03_when_it_fails",
-    "ch04_dcgan",
-    "ch07_infogan",
-    "ch09_discriminability",
     "ch11_scores",
     "ch15_fewer_labels",
     "ch16_transfer",
@@ -317,7 +314,7 @@ def test_chapter_keeps_the_rule(path, rule) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(path, marks=pytest.mark.xfail(strict=False, reason="verdicts to mend"))
+        pytest.param(path, marks=pytest.mark.xfail(reason="verdicts to mend"))
         if path.stem in VERDICTS_TO_MEND
         else path
         for path in CHAPTERS
