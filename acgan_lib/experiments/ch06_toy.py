@@ -18,7 +18,7 @@ from acgan_lib.experiments._results import record
 from acgan_lib.nets import DiscriminatorOutput, one_hot
 from acgan_lib.objectives import Batch, Objective
 from acgan_lib.runtime import seeded
-from acgan_lib.toy import hidden_layers
+from acgan_lib.toy import _descend, hidden_layers
 from acgan_lib.train import frozen
 
 STEPS, BATCH_SIZE, WIDTH = 2_500, 128, 32
@@ -128,12 +128,6 @@ def acgan_toy(seed: int, steps: int = STEPS) -> None:
         _common.show(model, seed, measured)
         if _common.is_whole(steps, STEPS):
             record("acgan_toy", {"model": model, "seed": seed, "steps": steps, **measured})
-
-
-def _descend(terms: dict[str, Tensor], optimiser: torch.optim.Optimizer) -> None:
-    optimiser.zero_grad()
-    torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
 
 
 RUNS = {"acgan_toy": acgan_toy}

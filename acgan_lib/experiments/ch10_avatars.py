@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,6 +63,7 @@ KIND_STEPS, FACTOR_STEPS = 400, 1_000
 PER_KIND = 3_000  # pictures to learn from
 GAN_STEPS, WIDTH = 57_115, 48
 BATCH = 64
+SEEN = FACTORS[:3]  # ground, skin, hair: glasses are no factor of three of the ten kinds
 SHORT_STEPS = 4_688  # of 64 pictures, 300,000 in all: what a core trains in ten minutes
 
 Model = Literal["acgan", "cgan"]
@@ -128,6 +129,29 @@ def read_factors(judge: Judge, images: Tensor) -> Tensor:
     logits = metrics.in_batches(judge, judge, images)
     parts = torch.split(logits, list(LEVELS.values()), dim=1)
     return torch.stack([part.argmax(1) for part in parts], dim=1)
+
+
+def read_swaps(G: nn.Module, z: Tensor) -> Tensor:
+    """Draw every z, float (n, latent_dim), in all ten kinds and read ground, skin and hair.
+
+    Returns:
+        int64 (n, 10, 3): places in the palettes of `acgan_lib.avatars`, by the judge
+        ``factors_avatars32`` or ``factors_avatars64``, whichever G's pictures suit.
+    """
+    judge = the_judge(f"factors_avatars{G.image_size}")
+    rows = [read_factors(judge, latent.class_swap(G, part).flatten(0, 1)) for part in z.split(50)]  # type: ignore[no-untyped-call]
+    return torch.cat(rows).view(len(z), len(KINDS), -1)[:, :, : len(SEEN)]
+
+
+def read_paired(size: Literal[32, 64]) -> tuple[Tensor, Tensor]:
+    """Read the truth in the same way: each of the 192 faces as it was drawn in all ten kinds.
+
+    Returns:
+        What the judge reads, int64 (192, 10, 3), and what was drawn, int64 (192, 3).
+    """
+    faces = torch.tensor(list(product(*(range(LEVELS[name]) for name in SEEN))))
+    read = read_factors(the_judge(f"factors_avatars{size}"), paired(faces, size=size).normalised())
+    return read.view(len(faces), len(KINDS), -1)[:, :, : len(SEEN)], faces
 
 
 def accuracy_by_kind(read: Tensor, data: Avatars) -> dict[str, dict[str, metrics.Estimate]]:
@@ -276,26 +300,21 @@ def measure(
     """
     x, y = metrics.sample(G, n, seed=seed)
     z = torch.randn(200, G.latent_dim, generator=torch.Generator().manual_seed(seed + 5))
-    swaps = torch.cat([latent.class_swap(G, zs) for zs in z.split(50)])  # type: ignore[no-untyped-call]
-    return _measure(x, y, swaps, size)
+    return _measure(x, y, read_swaps(G, z), size)
 
 
 def measure_real(size: Literal[32, 64]) -> dict[str, Any]:
-    """Put real pictures through `measure`: those to learn from, and 200 faces in all ten kinds."""
+    """Put real pictures through `measure`: those to learn from, and each face in all ten kinds."""
     real = avatars("train", size)
-    faces = real.subset(torch.nonzero(real.labels == KINDS.index("micah")).flatten()[:200])
-    swaps = paired(faces.factors, size=size).normalised()
-    return _measure(
-        real.normalised(), real.labels, swaps.view(len(faces), len(KINDS), *swaps.shape[1:]), size
-    )
+    return _measure(real.normalised(), real.labels, read_paired(size)[0], size)
 
 
-def _measure(x: Tensor, y: Tensor, swaps: Tensor, size: Literal[32, 64]) -> dict[str, Any]:
-    """Measure pictures and their kinds, and class swaps (faces, kinds, C, H, W)."""
+def _measure(x: Tensor, y: Tensor, rows: Tensor, size: Literal[32, 64]) -> dict[str, Any]:
+    """Measure pictures and their kinds, and what was read on class swaps, (faces, kinds, 3)."""
     kind, reader = (the_judge(f"{what}_avatars{size}") for what in ("judge", "factors"))
     test = avatars("test", size)
     part = torch.cat([torch.nonzero(y == k).flatten()[:200] for k in range(len(KINDS))])
-    read, levels = read_factors(reader, x), [LEVELS[f] for f in FACTORS[:3]]
+    read, levels = read_factors(reader, x), [LEVELS[f] for f in SEEN]
     near = read_ground(x)[1] <= 25
     measured: dict[str, Any] = {
         "kind": metrics.judge_accuracy(kind, x, y),
@@ -308,8 +327,7 @@ def _measure(x: Tensor, y: Tensor, swaps: Tensor, size: Literal[32, 64]) -> dict
     cover = truth.coverage(read[:, :3], levels, y, len(KINDS))
     measured["combinations_met"] = cover.met.value
     measured["combinations_met_by_real"] = cover.met.expected
-    rows = read_factors(reader, swaps.flatten(0, 1)).view(len(swaps), len(KINDS), -1)
-    for i, factor in enumerate(FACTORS[:3]):
+    for i, factor in enumerate(SEEN):
         measured[f"kept_{factor}"] = truth.factor_swaps(rows[:, :, i], levels[i]).kept
         share = torch.bincount(read[:, i], minlength=levels[i]) / len(read)
         measured[f"{factor}_shares"] = [round(v, 3) for v in share.tolist()]

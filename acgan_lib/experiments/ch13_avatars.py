@@ -9,48 +9,22 @@ shipped generators, and real pairs in their place; chapter 13 reads what it reco
 from __future__ import annotations
 
 from itertools import combinations, product
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from acgan_lib import latent, metrics, zoo
-from acgan_lib.avatars import FACTORS, KINDS, LEVELS, avatars, paired, read_ground
+from acgan_lib import metrics, zoo
+from acgan_lib.avatars import KINDS, LEVELS, avatars, read_ground
 from acgan_lib.experiments._common import show, the_judge
 from acgan_lib.experiments._results import record
-from acgan_lib.experiments.ch10_avatars import read_factors
+from acgan_lib.experiments.ch10_avatars import SEEN, read_factors, read_paired, read_swaps
 from acgan_lib.metrics import truth
 from acgan_lib.nets import ConditionalGenerator
 
-SEEN = FACTORS[:3]  # ground, skin, hair: glasses are no factor of three of the ten kinds
 ROWS = 1_000  # z of a grid
 PER_KIND = 1_000  # pictures of each kind, each with a z of its own, for `truth.dependence`
 MODELS = ("acgan_avatars32", "acgan_avatars64", "cgan_avatars32", "cgan_avatars64")
-
-Size = Literal[32, 64]
-
-
-def read_swaps(G: nn.Module, z: Tensor) -> Tensor:
-    """Draw every z, float (n, latent_dim), in all ten kinds and read ground, skin and hair.
-
-    Returns:
-        int64 (n, 10, 3): places in the palettes of `acgan_lib.avatars`, by the judge
-        ``factors_avatars32`` or ``factors_avatars64``, whichever G's pictures suit.
-    """
-    judge = the_judge(f"factors_avatars{G.image_size}")
-    rows = [read_factors(judge, latent.class_swap(G, part).flatten(0, 1)) for part in z.split(50)]  # type: ignore[no-untyped-call]
-    return torch.cat(rows).view(len(z), len(KINDS), -1)[:, :, : len(SEEN)]
-
-
-def read_paired(size: Size) -> tuple[Tensor, Tensor]:
-    """Read the truth in the same way: each of the 192 faces as it was drawn in all ten kinds.
-
-    Returns:
-        What the judge reads, int64 (192, 10, 3), and what was drawn, int64 (192, 3).
-    """
-    faces = torch.tensor(list(product(*(range(LEVELS[name]) for name in SEEN))))
-    read = read_factors(the_judge(f"factors_avatars{size}"), paired(faces, size=size).normalised())
-    return read.view(len(faces), len(KINDS), -1)[:, :, : len(SEEN)], faces
 
 
 def pair_bits(values: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from acgan_lib.avatars import FACTORS, KINDS, LEVELS, PALETTES, avatars, paired
+from acgan_lib.avatars import FACTORS, KINDS, LEVELS, PALETTES, avatars
 from acgan_lib.experiments import _results
 from acgan_lib.experiments import ch10_avatars as ch10
 
@@ -82,15 +82,14 @@ def test_both_recipes_train_and_are_recorded_by_steps_and_seed(
 
 def test_real_pictures_keep_every_factor_over_kinds_and_a_shuffled_face_does_not() -> None:
     x = avatars("test", 32).per_class(40, seed=0)
-    faces = paired(x.factors[x.labels == KINDS.index("micah")][:10], size=32).normalised()
-    swaps = faces.view(10, len(KINDS), 3, 32, 32)
-    measured = ch10._measure(x.normalised(), x.labels, swaps, 32)
+    rows, _ = ch10.read_paired(32)
+    measured = ch10._measure(x.normalised(), x.labels, rows, 32)
     assert measured["kind"].value > 0.99
     assert measured["ground_within_25"].value == 1
     assert measured["kept_hair"].value > 0.98
-    assert measured["kept_ground"].value == 1
+    assert measured["kept_ground"].value > 0.99
     assert measured["combinations_met"] <= 400
-    mixed = torch.stack([swaps[:, j].roll(j, 0) for j in range(len(KINDS))], 1)
+    mixed = torch.stack([rows[:, j].roll(31 * j, 0) for j in range(len(KINDS))], 1)
     assert ch10._measure(x.normalised(), x.labels, mixed, 32)["kept_ground"].value < 0.5
 
 
