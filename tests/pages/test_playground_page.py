@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +13,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from acgan_lib import objectives, toy
 from acgan_lib.widgets import playground
 
 AXE = Path(__file__).resolve().parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 SIDE, REACH = 640, 3.4
-SLOW = 120_000  # ms; only ever used up where something is wrong
 CUTS = torch.logit(torch.tensor([0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99]))
 SHADES = ["#e08a3c", "#efab6d", "#f7cda3", "#fceada", "#e0ebf6", "#b3d0ea", "#7fb2dc", "#4a90c8"]
-START = """async ({esm, css, spec}) => {
-    document.head.append(Object.assign(document.createElement('style'), {textContent: css}));
-    const code = URL.createObjectURL(new Blob([esm], {type: 'text/javascript'}));
-    const {default: face} = await import(code);
-    const send = () => { throw Error('there is no kernel'); };
-    const model = {get: name => ({spec})[name], on() {}, off() {}, send};
-    window.end = face.render({model, el: document.querySelector('main')});
-}"""
 READ = "canvas => canvas.toDataURL().split(',')[1]"
 pytestmark = pytest.mark.browser
 
@@ -60,31 +51,14 @@ def runs() -> dict[str, playground.Recording]:
 
 @pytest.fixture
 def opened(
-    browser: Browser, runs: dict[str, playground.Recording]
-) -> Iterator[Callable[..., Page]]:
-    contexts = []
-
+    alone: Callable[..., Page], runs: dict[str, playground.Recording]
+) -> Callable[..., Page]:
     def open_page(how: dict[str, Any] | None = None, **shown: Any) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 900, "height": 900}, **(how or {})})
-        contexts.append(context)
-        context.set_default_timeout(SLOW)
-        page = context.new_page()
-        page.troubles = []  # type: ignore[attr-defined]
-        page.on("pageerror", lambda e: page.troubles.append(str(e)))  # type: ignore[attr-defined]
-        html = "<!doctype html><html lang=en><meta name=viewport content='width=device-width'>"
-        html += "<title>t</title><main></main>"
-        page.route("**/*", lambda route: route.fulfill(body=html, content_type="text/html"))
-        page.goto("http://book.test/")
-        widget = playground.Playground(runs, **{"frame": 6, **shown})
-        page.evaluate(START, {"esm": widget._esm, "css": widget._css, "spec": widget.spec})
+        page = alone(playground.Playground(runs, **{"frame": 6, **shown}), **(how or {}))
         page.wait_for_selector("canvas[aria-label]")
         return page
 
-    yield open_page
-    for context in contexts:
-        for page in context.pages:
-            assert page.troubles == []  # type: ignore[attr-defined]
-        context.close()
+    return open_page
 
 
 def frame(page: Page, panel: int = 0) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
-from test_playground_page import AXE, SLOW, START
+from playwright.sync_api import Page, expect
+from test_playground_page import AXE
 
 from acgan_lib import widgets
 from acgan_lib.widgets.questions import Question
@@ -23,30 +23,14 @@ LONG = widgets.ask("Is it?" * 20, ["yes " * 40, "n" * 90], answer=0, why="Becaus
 
 
 @pytest.fixture
-def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
-    contexts = []
-
+def opened(alone: Callable[..., Page]) -> Callable[..., Page]:
     def open_page(*questions: Question, **how: Any) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 700, "height": 900}, **how})
-        contexts.append(context)
-        context.set_default_timeout(SLOW)
-        page = context.new_page()
-        page.troubles = []  # type: ignore[attr-defined]
-        page.on("pageerror", lambda e: page.troubles.append(str(e)))  # type: ignore[attr-defined]
-        html = "<!doctype html><html lang=en><meta name=viewport content='width=device-width'>"
-        html += "<title>t</title><main></main>"
-        page.route("**/*", lambda route: route.fulfill(body=html, content_type="text/html"))
-        page.goto("http://book.test/")
-        widget = widgets.quiz(questions or [GAN])
-        page.evaluate(START, {"esm": widget._esm, "css": widget._css, "spec": widget.spec})
+        shown = {"viewport": {"width": 700, "height": 900}, **how}
+        page = alone(widgets.quiz(questions or [GAN]), **shown)
         page.wait_for_selector(".quiz")
         return page
 
-    yield open_page
-    for context in contexts:
-        for page in context.pages:
-            assert page.troubles == []  # type: ignore[attr-defined]
-        context.close()
+    return open_page
 
 
 def test_the_answer_shows_after_a_choice_and_not_before(opened) -> None:
