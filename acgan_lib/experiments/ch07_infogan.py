@@ -5,6 +5,13 @@ What each seed measured is kept in ``data/results/infogan.json``; G and D of see
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.cluster.vq import kmeans2, vq
+from torch import Tensor, nn
+
 from acgan_lib import metrics, objectives
 from acgan_lib.experiments import _common
 from acgan_lib.experiments._common import class_logits, head_accuracy, the_judge
@@ -12,64 +19,151 @@ from acgan_lib.experiments._results import record
 from acgan_lib.fashion import fashion_mnist
 from acgan_lib.metrics.matching import best_match, contingency, mutual_information
 from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
-from acgan_lib.runtime import seed_everything
+from acgan_lib.runtime import pick_device, seed_everything
 from acgan_lib.train import TrainConfig
 
-STEPS = 1_500
+STEPS = 6_000  # of TrainConfig's defaults: batches of 100, Adam at 5e-4, falling to 0
+CODES = 2
+CODE_WEIGHT = 0.1
+SIZES_G = {"latent_dim": 64, "num_classes": 10}
+SIZES_D = {"class_head": 10, "code_head": CODES}
+
+
+def networks(seed: int) -> tuple[Generator, Discriminator, objectives.Objective]:
+    """Return fresh networks, as wide as those of chapter 6's comparison, and the objective.
+
+    The latents are those of Chen et al. 2016 on MNIST: 62 of noise, one categorical code of ten
+    values and two continuous codes, here normal like the noise.
+    """
+    seed_everything(seed)
+    objective = objectives.infogan(codes=CODES, code_weight=CODE_WEIGHT)
+    return Generator(**SIZES_G), Discriminator(**SIZES_D), objective
 
 
 def infogan_fashion(seed: int, root: str | None = None, steps: int = STEPS) -> None:
-    """Train InfoGAN without a label, measure what its codes found, and ship seed 0.
-
-    G and D are half as wide as the other models', for this one is not compared with them. The
-    latents are those of Chen et al. 2016 on MNIST: 62 of noise, one categorical code of ten
-    values and two continuous codes, here normal like the noise. D ships too, for it is Q.
-    """
-    train = fashion_mnist("train", root)
-    config = TrainConfig(seed=seed, batch_size=50, lr_g=1e-3, lr_d=1e-3)
-    objective = objectives.infogan(codes=2)
-    seed_everything(seed)
-    sizes_g = {"latent_dim": 64, "num_classes": 10, "width": 16}
-    sizes_d = {"width": 16, "class_head": 10, "code_head": 2}
-    G, D = Generator(**sizes_g), Discriminator(**sizes_d)
+    """Train InfoGAN without a label, measure what its codes found, and ship seed 0 with its D."""
+    train, config = fashion_mnist("train", root), TrainConfig(seed=seed)
+    G, D, objective = networks(seed)
     G_ema = _common.train("infogan_fashion", G, D, train, objective, config, steps).G_ema.cpu()
-    measured = codes_found(G_ema, D.cpu(), seed, root)
+    keep(G_ema, D.cpu(), seed, root, steps)
+
+
+def keep(
+    G: ConditionalGenerator, D: nn.Module, seed: int, root: str | None = None, steps: int = STEPS
+) -> None:
+    """Measure the averaged G and the D of a training, and record them if it was a whole one."""
+    measured = codes_found(G, D, seed, root)
     _common.show("infogan_fashion", seed, measured)
     if not _common.is_whole(steps, STEPS):
         return
     record("infogan", {"model": "infogan", "seed": seed, "steps": steps, **measured})
     if seed == 0:
-        ships = {"infogan_fashion": (G_ema, sizes_g), "infogan_fashion_d": (D, sizes_d)}
+        recipe = {"objective": f"infogan[{CODES}]", "code_weight": CODE_WEIGHT}
+        ships = {"infogan_fashion": (G, SIZES_G), "infogan_fashion_d": (D, SIZES_D)}
         for name, (network, kwargs) in ships.items():
             _common.ship(
-                name, network, recipe={"objective": objective.name}, config=config,
-                data=train.source, steps=steps, measured=measured,
+                name, network, recipe=recipe, config=TrainConfig(seed=seed),
+                data=fashion_mnist("train", root).source, steps=steps, measured=measured,
                 command="make train-infogan_fashion", kwargs=kwargs,
             )  # fmt: skip
 
 
 def codes_found(
-    G: ConditionalGenerator, D: Discriminator, seed: int, root: str | None
-) -> dict[str, metrics.Estimate | float]:
-    """Compare InfoGAN's categorical code with the classes: on its own images and on real ones.
+    G: ConditionalGenerator, D: nn.Module, seed: int, root: str | None = None
+) -> dict[str, Any]:
+    """Compare the codes with the classes and with five properties of the picture.
 
     On 10,000 images of G the judge names the class; on the 10,000 test images D names the code.
     Each code then stands for the class that suits it best. Information is in nats, log 10 at most.
+    ``between`` is each property's share of variance between the categorical codes;
+    ``explained`` is R^2 within a code, of each continuous code and of the best noise coordinate.
     """
     judge, test = the_judge(), fashion_mnist("test", root)
     x_test = test.normalised()
     x, code = metrics.sample(G, 1_000, seed=seed)
     on_fake = contingency(code, metrics.in_batches(judge, judge, x).argmax(1), 10)
     read = metrics.in_batches(D, lambda part: class_logits(D, part), x_test).argmax(1)
-    on_real = contingency(read, test.labels, 10)
+    z = torch.randn(len(x), G.latent_dim, generator=torch.Generator().manual_seed(seed)).double()
+    explained, between = {}, {}
+    for name, values in properties(x).items():
+        between[name], within = split_variance(values, code)
+        r2 = r_squared(z, within)
+        explained[name] = [*r2[:CODES].tolist(), float(r2[CODES:].max())]
     return {
         "generated_match": best_match(on_fake)[1],
         "generated_information": mutual_information(on_fake),
-        "real_match": best_match(on_real)[1],
-        "real_information": mutual_information(on_real),
+        **grouping(read, test.labels),
         "code_read": head_accuracy(D, x, code),
         "frechet_judge_distance": metrics.frechet_judge_distance(judge, x, x_test, y_b=test.labels),
+        "between": between,
+        "explained": explained,
     }
 
 
-RUNS = {"infogan_fashion": infogan_fashion}
+def grouping(groups: Tensor, labels: Tensor) -> dict[str, Any]:
+    """Compare ten groups of real images, int64 (n,), with their ten classes."""
+    table = contingency(groups, labels, 10)
+    return {"real_match": best_match(table)[1], "real_information": mutual_information(table)}
+
+
+def properties(images: Tensor) -> dict[str, Tensor]:
+    """Return five properties of grey images (n, 1, H, W) in [-1, 1], each float64 (n,).
+
+    Mean grey; share of pixels above a fifth of white; the standard deviation of the column and of
+    the row of a bright pixel; and height divided by width.
+    """
+    grey = (images.squeeze(1).double() + 1) / 2
+    share = grey / grey.sum((1, 2), keepdim=True)
+    place = torch.arange(grey.shape[1], dtype=torch.float64)
+
+    def spread(profile: Tensor) -> Tensor:
+        middle = profile @ place
+        return (profile @ place**2 - middle**2).clamp_min(0).sqrt()
+
+    width, height = spread(share.sum(1)), spread(share.sum(2))
+    area = (grey > 0.2).double().mean((1, 2))
+    found = {"brightness": grey.mean((1, 2)), "area": area}
+    return found | {"width": width, "height": height, "aspect": height / width}
+
+
+def split_variance(values: Tensor, groups: Tensor) -> tuple[float, Tensor]:
+    """Return the share of the variance between groups, and each value less its group's mean.
+
+    Args:
+        values: float64 (n,).
+        groups: int64 (n,), each of its numbers from 0 on at least once.
+    """
+    members = nn.functional.one_hot(groups).double()
+    within = values - (members.T @ values / members.sum(0))[groups]
+    return 1 - float(within.var() / values.var()), within
+
+
+def r_squared(z: Tensor, values: Tensor) -> Tensor:
+    """Return how much of values (n,) a line in each column of z (n, L) explains: float64 (L,)."""
+    a, b = z.double() - z.double().mean(0), values.double() - values.double().mean()
+    return (a * b[:, None]).sum(0) ** 2 / ((a**2).sum(0) * (b**2).sum())
+
+
+def k_means(train: Tensor, test: Tensor, seed: int) -> Tensor:
+    """Return the cluster of each test image, int64 (n,), of ten found in the training images."""
+    rng = np.random.default_rng(seed)
+    centres, _ = kmeans2(train.flatten(1).numpy(), 10, minit="++", rng=rng, iter=100)
+    return torch.from_numpy(vq(test.flatten(1).numpy(), centres)[0]).long()
+
+
+def infogan_rivals(seed: int, root: str | None = None) -> None:
+    """Record what InfoGAN's code is compared with: k-means, chance, and the classes themselves."""
+    train, test = fashion_mnist("train", root), fashion_mnist("test", root)
+    x, y = test.normalised(), test.labels
+    clusters = k_means(train.normalised(), x, seed)
+    chance = torch.randint(10, (len(y),), generator=torch.Generator().manual_seed(seed))
+    rows: dict[str, dict[str, Any]] = {"k-means": grouping(clusters, y), "chance": grouping(chance, y)}
+    for name, groups in (("k-means", clusters), ("classes", y)):
+        found = {k: split_variance(v, groups)[0] for k, v in properties(x).items()}
+        rows.setdefault(name, {})["between"] = found
+    for model, row in rows.items():
+        _common.show(model, seed, row)
+        record("infogan", {"model": model, "seed": seed, "steps": 0, **row})
+
+
+RUNS = {"infogan_fashion": infogan_fashion, "infogan_rivals": infogan_rivals}
