@@ -18,7 +18,7 @@ from acgan_lib.experiments._results import record
 from acgan_lib.fashion import fashion_mnist
 from acgan_lib.metrics.matching import best_match, contingency, mutual_information
 from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
-from acgan_lib.runtime import pick_device, seed_everything
+from acgan_lib.runtime import seed_everything
 from acgan_lib.train import TrainConfig
 
 STEPS = 6_000  # of TrainConfig's defaults: batches of 100, Adam at 5e-4, falling to 0
