@@ -128,19 +128,23 @@ def properties(images: Tensor) -> dict[str, Tensor]:
 def split_variance(values: Tensor, groups: Tensor) -> tuple[float, Tensor]:
     """Return the share of the variance between groups, and each value less its group's mean.
 
+    The share is 0 if nothing varies.
+
     Args:
         values: float64 (n,).
         groups: int64 (n,), each of its numbers from 0 on at least once.
     """
     members = nn.functional.one_hot(groups).double()
     within = values - (members.T @ values / members.sum(0))[groups]
-    return 1 - float(within.var() / values.var()), within
+    between = values.var(correction=0) - within.var(correction=0)
+    return float(between / values.var(correction=0).clamp_min(1e-12)), within
 
 
 def r_squared(z: Tensor, values: Tensor) -> Tensor:
     """Return how much of values (n,) a line in each column of z (n, L) explains: float64 (L,)."""
     a, b = z.double() - z.double().mean(0), values.double() - values.double().mean()
-    return (a * b[:, None]).sum(0) ** 2 / ((a**2).sum(0) * (b**2).sum())
+    covered = (a * b[:, None]).sum(0) ** 2
+    return covered / ((a**2).sum(0) * (b**2).sum()).clamp_min(1e-12)
 
 
 def k_means(train: Tensor, test: Tensor, seed: int) -> Tensor:
