@@ -48,7 +48,11 @@ def infogan_fashion(seed: int, root: str | None = None, steps: int = STEPS) -> N
 
 
 def keep(
-    G: ConditionalGenerator, D: nn.Module, seed: int, root: str | None = None, steps: int = STEPS
+    G: ConditionalGenerator,
+    D: Discriminator,
+    seed: int,
+    root: str | None = None,
+    steps: int = STEPS,
 ) -> None:
     """Measure the averaged G and the D of a training, and record them if it was a whole one."""
     measured = codes_found(G, D, seed, root)
@@ -68,7 +72,7 @@ def keep(
 
 
 def codes_found(
-    G: ConditionalGenerator, D: nn.Module, seed: int, root: str | None = None
+    G: ConditionalGenerator, D: Discriminator, seed: int, root: str | None = None
 ) -> dict[str, Any]:
     """Compare the codes with the classes and with five properties of the picture.
 
