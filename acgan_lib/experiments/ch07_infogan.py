@@ -21,7 +21,7 @@ from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
 from acgan_lib.runtime import seed_everything
 from acgan_lib.train import TrainConfig
 
-STEPS = 6_000  # of TrainConfig's defaults: batches of 100, Adam at 5e-4, falling to 0
+STEPS, BATCH_SIZE, RATE = 6_000, 100, 7e-4
 CODES = 2
 CODE_WEIGHT = 0.1
 SIZES_G = {"latent_dim": 64, "num_classes": 10}
@@ -41,31 +41,41 @@ def networks(seed: int) -> tuple[Generator, Discriminator, objectives.Objective]
 
 def infogan_fashion(seed: int, root: str | None = None, steps: int = STEPS) -> None:
     """Train InfoGAN without a label, measure what its codes found, and ship seed 0 with its D."""
-    train, config = fashion_mnist("train", root), TrainConfig(seed=seed)
+    train, config = fashion_mnist("train", root), configured(seed)
     G, D, objective = networks(seed)
     G_ema = _common.train("infogan_fashion", G, D, train, objective, config, steps).G_ema.cpu()
-    keep(G_ema, D.cpu(), seed, root, steps)
+    keep(G_ema, D.cpu(), config, root, steps)
+
+
+def configured(seed: int) -> TrainConfig:
+    """Return how to train: chapter 6's rate, at twice its batch."""
+    return TrainConfig(seed=seed, batch_size=BATCH_SIZE, lr_g=RATE, lr_d=RATE)
 
 
 def keep(
     G: ConditionalGenerator,
     D: Discriminator,
-    seed: int,
+    config: TrainConfig,
     root: str | None = None,
     steps: int = STEPS,
+    **how: str,
 ) -> None:
-    """Measure the averaged G and the D of a training, and record them if it was a whole one."""
+    """Measure the averaged G and the D of a training, record a whole one, and ship seed 0.
+
+    `how` joins the recipe, for a training that was not `train.fit`'s.
+    """
+    seed = config.seed
     measured = codes_found(G, D, seed, root)
     _common.show("infogan_fashion", seed, measured)
     if not _common.is_whole(steps, STEPS):
         return
     record("infogan", {"model": "infogan", "seed": seed, "steps": steps, **measured})
     if seed == 0:
-        recipe = {"objective": f"infogan[{CODES}]", "code_weight": CODE_WEIGHT}
+        recipe = {"objective": f"infogan[{CODES}]", "code_weight": CODE_WEIGHT, **how}
         ships = {"infogan_fashion": (G, SIZES_G), "infogan_fashion_d": (D, SIZES_D)}
         for name, (network, kwargs) in ships.items():
             _common.ship(
-                name, network, recipe=recipe, config=TrainConfig(seed=seed),
+                name, network, recipe=recipe, config=config,
                 data=fashion_mnist("train", root).source, steps=steps, measured=measured,
                 command="make train-infogan_fashion", kwargs=kwargs,
             )  # fmt: skip
