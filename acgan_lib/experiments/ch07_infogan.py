@@ -88,13 +88,16 @@ def codes_found(
 
     On 10,000 images of G the judge names the class; on the 10,000 test images D names the code.
     Each code then stands for the class that suits it best. Information is in nats, log 10 at most.
+    ``information_with_codes`` is what the class shares with the categorical code and the signs of
+    the continuous ones together; ``..._noise`` takes the signs of as many noise coordinates.
     ``between`` is each property's share of variance between the categorical codes;
     ``explained`` is R^2 within a code, of each continuous code and of the best noise coordinate.
     """
     judge, test = the_judge(), fashion_mnist("test", root)
     x_test = test.normalised()
     x, code = metrics.sample(G, 1_000, seed=seed)
-    on_fake = contingency(code, metrics.in_batches(judge, judge, x).argmax(1), 10)
+    named = metrics.in_batches(judge, judge, x).argmax(1)
+    on_fake = contingency(code, named, 10)
     read = metrics.in_batches(D, lambda part: class_logits(D, part), x_test).argmax(1)
     z = torch.randn(len(x), G.latent_dim, generator=torch.Generator().manual_seed(seed)).double()
     explained, between = {}, {}
@@ -105,12 +108,20 @@ def codes_found(
     return {
         "generated_match": best_match(on_fake)[1],
         "generated_information": mutual_information(on_fake),
+        "information_with_codes": mutual_information(with_signs(code, z[:, :CODES], named)),
+        "information_with_noise": mutual_information(with_signs(code, z[:, -CODES:], named)),
         **grouping(read, test.labels),
         "code_read": head_accuracy(D, x, code),
         "frechet_judge_distance": metrics.frechet_judge_distance(judge, x, x_test, y_b=test.labels),
         "between": between,
         "explained": explained,
     }
+
+
+def with_signs(code: Tensor, z: Tensor, named: Tensor) -> Tensor:
+    """Count how often each code, with the two signs of z (n, 2), meets a class: int64 (40, 40)."""
+    signs = (z > 0).long() @ torch.tensor([2, 1])
+    return contingency(4 * code + signs, named, 40)
 
 
 def grouping(groups: Tensor, labels: Tensor) -> dict[str, Any]:

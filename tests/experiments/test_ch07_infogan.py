@@ -92,6 +92,13 @@ def test_what_k_means_and_chance_find_is_recorded_for_each_seed() -> None:
     assert rows["chance", 0]["real_match"] != rows["chance", 1]["real_match"]
 
 
+def test_signs_of_codes_split_each_code_in_four() -> None:
+    code, z = torch.tensor([0, 0, 9]), torch.tensor([[-1.0, 2.0], [1.0, -2.0], [1.0, 1.0]])
+    table = ch07_infogan.with_signs(code, z, torch.tensor([7, 3, 9]))
+    assert table.nonzero().tolist() == [[1, 7], [2, 3], [39, 9]]
+    assert table.sum() == 3
+
+
 def test_k_means_finds_its_clusters_in_the_training_images() -> None:
     """Ten shades: each test image goes to its own, though the test set holds two of them alone."""
     shade = torch.linspace(-1, 1, 10).repeat(20)
