@@ -4,8 +4,8 @@ pix2pix learns from the edges of 30,000 drawn pictures (`make avatars N=3000`) a
 edges of the 2,000 shipped test pictures. What it is told besides, and what it is trained on, makes
 the arms: L1 alone, GAN alone, both, both with a z, both with the three colours.
 
-CycleGAN learns from 3,000 pictures of each of two kinds, without being told which belong
-together, and is tested on the 192 faces that ship in every kind: so the true translation of every picture is known.
+CycleGAN learns from 3,000 pictures of each of two kinds, without being told which belong together.
+It is tested on the 192 faces that ship in every kind, whose true translations are known.
 
 What ships was trained on a GPU, with each step a CUDA graph. ``data/results/pix2pix.json`` and
 ``cyclegan.json`` have what each training measured.
@@ -278,7 +278,9 @@ def train_cyclegan(
     )  # fmt: skip
     taken, G_ab, G_ba = int(rows[-1][0]), G_ab.cpu(), G_ba.cpu()
     both = {}
-    for (here, there), G, back in zip((SIDES, SIDES[::-1]), (G_ab, G_ba), (G_ba, G_ab), strict=True):
+    for (here, there), G, back in zip(
+        (SIDES, SIDES[::-1]), (G_ab, G_ba), (G_ba, G_ab), strict=True
+    ):
         x, true, factors = faces(here, there)
         y = metrics.in_batches(G, G, x)
         measured = measure_translation(y, true, factors, there)
@@ -293,7 +295,7 @@ def train_cyclegan(
 def faces(here: str, there: str, size: Size = 32) -> tuple[Tensor, Tensor, Tensor]:
     """Return the 192 faces in one kind, the same in another, and their factors, int64 (192, 3)."""
     factors = torch.tensor(list(product(*(range(LEVELS[name]) for name in SEEN))))
-    both = paired(factors, (here, there), size).normalised().unflatten(0, (-1, 2))
+    both = paired(factors, (here, there), size).normalised().view(len(factors), 2, 3, size, size)
     return both[:, 0].contiguous(), both[:, 1].contiguous(), factors
 
 

@@ -77,7 +77,8 @@ class Residual(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Return h and what the convolutions add to it."""
-        return h + self.body(h)
+        changed: Tensor = h + self.body(h)
+        return changed
 
 
 def _block(conv: nn.Module, maps: int) -> nn.Sequential:
@@ -113,7 +114,8 @@ class Pool:
 def d_loss(D: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
     """Return D's least squares, ``mean((D(real) - 1)^2 + D(fake)^2) / 2`` (Mao et al. 2017)."""
     on_real, on_fake = D(real), D(fake)
-    return ((on_real - 1).square().mean() + on_fake.square().mean()) / 2
+    loss: Tensor = ((on_real - 1).square().mean() + on_fake.square().mean()) / 2
+    return loss
 
 
 def g_loss(D: nn.Module, fake: Tensor) -> Tensor:

@@ -73,9 +73,7 @@ class UNet(nn.Module):
         self.told, self.channels, self.width, self.image_size = told, channels, width, image_size
         self.latent_dim, self.num_classes = channels * image_size**2, told  # see from_weights
         maps = [channels + told, width, 2 * width, 4 * width, 4 * width]
-        self.down = nn.ModuleList(
-            halve(*pair, norm=i > 0) for i, pair in enumerate(pairwise(maps))
-        )
+        self.down = nn.ModuleList(halve(*pair, norm=i > 0) for i, pair in enumerate(pairwise(maps)))
         wide = [4 * width, 8 * width, 4 * width, 2 * width]  # with what comes across
         out = [4 * width, 2 * width, width, width // 2]
         self.up = nn.ModuleList(double(*pair) for pair in zip(wide, out, strict=True))
@@ -110,9 +108,7 @@ class UNet(nn.Module):
 
     def from_weights(self, z: Tensor, weights: Tensor) -> Tensor:
         """`paint` with the drawing as rows (n, channels H W): how exported networks are called."""
-        return self.paint(
-            z.view(-1, self.channels, self.image_size, self.image_size), weights
-        )
+        return self.paint(z.view(-1, self.channels, self.image_size, self.image_size), weights)
 
 
 def halve(c_in: int, c_out: int, *, norm: bool) -> nn.Sequential:
@@ -167,7 +163,7 @@ def field(downs: int) -> int:
     The last 3x3 convolution sees 3 maps' pixels, and each 4x4 convolution of stride 2 before it
     makes f pixels 2 f + 2. Hence 5 * 2^downs - 2: 3, 8, 18, 38.
     """
-    return 5 * 2**downs - 2
+    return int(5 * 2**downs - 2)
 
 
 def d_loss(D: nn.Module, given: Tensor, real: Tensor, fake: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ function drawingFace(model, root) {
   const first = presets[0];
   let bits = unpacked(first.drawing);
   /** @type {Uint8Array[]} */
-  let past = [];
+  const past = [];
   const state = { network: 0, kind: first.kind, colours: [...first.colours] };
   const tool = { rubber: false, wide: 1, mirror: false };
   const at = { x: size >> 1, y: size >> 1, down: false }; // the keyboard's pen
