@@ -15,7 +15,7 @@ const STEPS_BACK = 100;
 const SCALE = 8; // of the saved picture
 
 /** Bits row by row, eight to a byte, as base64. @param {Uint8Array} bits */
-function packed(bits) {
+function base64Of(bits) {
   let text = "";
   for (let i = 0; i < bits.length; i += 8) {
     let byte = 0;
@@ -26,7 +26,7 @@ function packed(bits) {
 }
 
 /** @param {string} base64 @returns {Uint8Array} */
-function unpacked(base64) {
+function bitsOf(base64) {
   const bytes = Uint8Array.from(atob(base64), (s) => s.charCodeAt(0));
   return Uint8Array.from({ length: 8 * bytes.length }, (_, i) => (bytes[i >> 3] >> (7 - (i & 7))) & 1);
 }
@@ -35,7 +35,7 @@ function unpacked(base64) {
  * What a network is given for a request: the drawing as one row, and what it is told.
  * @param {any} spec @param {Request} r
  */
-function given(spec, r) {
+function toldBy(spec, r) {
   const { told } = spec.networks[r.network];
   const w = new Float32Array(told);
   w[r.kind] = 1;
@@ -47,7 +47,7 @@ function given(spec, r) {
       }
     });
   }
-  const z = Float32Array.from(unpacked(r.drawing));
+  const z = Float32Array.from(bitsOf(r.drawing));
   return { n: 1, z, w, dim: z.length, classes: told };
 }
 
@@ -58,7 +58,7 @@ function drawingFace(model, root) {
   const { size, kinds, presets, networks } = spec;
   const palettes = Object.entries(spec.palettes);
   const first = presets[0];
-  let bits = unpacked(first.drawing);
+  let bits = bitsOf(first.drawing);
   /** @type {Uint8Array[]} */
   const past = [];
   const state = { network: 0, kind: first.kind, colours: [...first.colours] };
@@ -87,7 +87,7 @@ function drawingFace(model, root) {
   const reason = built ? lacking(spec).replace("sliders are", "sheet is").replace("them", "it") : "";
   const engine = built && !reason ? {
     async render(/** @type {Request} */ r) {
-      return frameOf([await sharedEngine().run(spec.models[r.network], given(spec, r), loading)]);
+      return frameOf([await sharedEngine().run(spec.models[r.network], toldBy(spec, r), loading)]);
     },
     close() {},
   } : kernelEngine(model);
@@ -108,7 +108,7 @@ function drawingFace(model, root) {
   function follow() {
     face.say(kinds[state.kind], `The face that the network makes of the drawing, as ${
       kinds[state.kind]}`);
-    ask({ ...state, colours: [...state.colours], drawing: packed(bits) });
+    ask({ ...state, colours: [...state.colours], drawing: base64Of(bits) });
   }
 
   // The sheet.
@@ -263,7 +263,7 @@ function drawingFace(model, root) {
     state.kind = preset.kind;
     kind.set(preset.kind);
     paint([...preset.colours]);
-    replace(unpacked(preset.drawing));
+    replace(bitsOf(preset.drawing));
   });
   /** @type {any[][]} */
   const swatches = palettes.map(([factor, palette], i) => {
