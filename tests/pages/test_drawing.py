@@ -79,7 +79,9 @@ def opened(browser: Browser, widget: Drawing) -> Iterator[Open]:
 
         def run(file: str, n: int, z: list[float], w: list[float]) -> dict[str, Any]:
             G = widget.networks[int(file)]
-            images = G.from_weights(torch.tensor(z).view(n, -1), torch.tensor(w).view(n, -1))
+            images = G.from_weights(
+                torch.tensor(z).float().view(n, -1), torch.tensor(w).float().view(n, -1)
+            )
             return {"dims": list(images.shape), "data": images.flatten().tolist()}
 
         page.expose_function("ask", answer)
