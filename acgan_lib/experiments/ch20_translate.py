@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -45,9 +45,16 @@ from acgan_lib.runtime import pick_device, seed_everything
 Size = Literal[32, 64]
 Told = Literal["", "z", "colours"]
 NOISE = 8  # numbers in z
-BATCH, STEPS = 64, 1_500
+BATCH, STEPS = 64, 1_200
+SMALL_STEPS = 1_200  # of 16 pictures at width 8: some minutes of a core for each training
+# The checkpoints, their arms and the steps that a GPU shared with others did in the time it had.
+SHIPPED = {
+    "pix2pix_avatars64": ("colours", 2_600),
+    "pix2pix_untold64": ("both", 840),
+    "pix2pix_l1_64": ("l1", 1_500),
+}
 SIDES = ("dylan", "big-ears")  # of CycleGAN
-CYCLE_BATCH, CYCLE_STEPS = 32, 1_500
+CYCLE_BATCH, CYCLE_STEPS = 32, 600
 BY = ("model", "size", "width", "seed", "on")
 
 
@@ -122,11 +129,13 @@ def train_pix2pix(
     size: Size = 32,
     width: int = 32,
     steps: int = STEPS,
+    batch: int = BATCH,
     seconds: float = math.inf,
     graph: bool = False,
     root: str | Path | None = None,
+    keep: bool = True,
 ) -> tuple[pix2pix.UNet, int, dict[str, Any]]:
-    """Train one arm, measure it on the test pictures' edges and record it.
+    """Train one arm, measure it on the test pictures' edges and record it, unless `keep` is False.
 
     Returns G in eval mode on the CPU, the steps it had, and what was measured.
     """
@@ -134,14 +143,15 @@ def train_pix2pix(
     train = learned_from(size, root, device)
     G, D = networks(arm, size, width, seed)
     rows = pix2pix.fit(
-        G.to(device), D.to(device), sketches(train, BATCH, arm.told), steps=steps,
+        G.to(device), D.to(device), sketches(train, batch, arm.told), steps=steps,
         l1_weight=arm.l1_weight, gan_weight=arm.gan_weight, seconds=seconds, graph=graph,
     )  # fmt: skip
     taken, G = int(rows[-1][0]), G.cpu()
     measured = measure_pix2pix(G, arm.told, size, seed)
     row = {"model": name, "size": size, "width": width, "seed": seed, "steps": taken}
-    row |= {"on": device.type, "images": taken * BATCH}
-    record("pix2pix", {**row, **measured}, by=BY)
+    row |= {"on": device.type, "images": taken * batch}
+    if keep:
+        record("pix2pix", {**row, **measured}, by=BY)
     _common.show(f"{name} {size} px, {taken} steps", seed, measured)
     return G, taken, measured
 
@@ -261,8 +271,9 @@ def train_cyclegan(
     seconds: float = math.inf,
     graph: bool = False,
     root: str | Path | None = None,
+    keep: bool = True,
 ) -> tuple[cyclegan.Translator, cyclegan.Translator, int, dict[str, Any]]:
-    """Train one game between SIDES at 32 px, measure it on paired faces and record it.
+    """Train one game between SIDES at 32 px, measure it on paired faces and record that if `keep`.
 
     Returns both generators in eval mode on the CPU, the steps, and what was measured, both ways.
     """
@@ -286,7 +297,8 @@ def train_cyclegan(
         measured = measure_translation(y, true, factors, there)
         measured |= measure_return(back, x, y, true, factors)
         row = {"model": name, "to": there, "seed": seed, "steps": taken, "on": device.type}
-        record("cyclegan", {**row, **measured}, by=("model", "to", "seed", "on"))
+        if keep:
+            record("cyclegan", {**row, **measured}, by=("model", "to", "seed", "on"))
         _common.show(f"{name} to {there}, {taken} steps", seed, measured)
         both[there] = measured
     return G_ab, G_ba, taken, both
@@ -360,3 +372,62 @@ def ship_cyclegan(G: cyclegan.Translator, game: str, there: str, **facts: Any) -
         recipe={"batch_size": CYCLE_BATCH, "lr": 1e-3, "pool": 64, **GAMES[game]._asdict()},
         data=f"{PER_KIND} avatars of {SIDES[0]} and of {SIDES[1]}, train", half=True, **facts,
     )  # fmt: skip
+
+
+def shipped_pix2pix(
+    name: str, seed: int = 0, steps: int | None = None, root: str | Path | None = None
+) -> None:
+    """Train one of the networks behind chapter 20's sheet, at 64 px, and ship it."""
+    arm, recipe = SHIPPED[name]
+    steps = recipe if steps is None else steps
+    G, taken, measured = train_pix2pix(
+        arm, seed, size=64, steps=steps, root=root, keep=steps == recipe
+    )
+    if _common.is_whole(steps, recipe):
+        ship_pix2pix(
+            name, G, arm, seed=seed, steps=taken, images_seen=taken * BATCH, metrics=measured
+        )
+
+
+def arms(seed: int = 0, steps: int = STEPS, root: str | Path | None = None) -> None:
+    """Train all five arms of pix2pix at 32 px."""
+    for name in ARMS:
+        train_pix2pix(name, seed, steps=steps, root=root, keep=steps == STEPS)
+
+
+def small_arms(seed: int = 0, steps: int = SMALL_STEPS, root: str | Path | None = None) -> None:
+    """Train pix2pix with and without the GAN term, small enough for five seeds on a CPU."""
+    for name in ("l1", "both"):
+        train_pix2pix(
+            name, seed, width=8, steps=steps, batch=16, root=root, keep=steps == SMALL_STEPS
+        )
+
+
+def games(seed: int = 0, steps: int = CYCLE_STEPS, root: str | Path | None = None) -> None:
+    """Train CycleGAN between two kinds with all weights that chapter 20 compares, and ship one."""
+    for name in GAMES:
+        G_ab, G_ba, taken, both = train_cyclegan(
+            name, seed, steps=steps, root=root, keep=steps == CYCLE_STEPS
+        )
+        if name == "full" and _common.is_whole(steps, CYCLE_STEPS):
+            for G, there in ((G_ab, SIDES[1]), (G_ba, SIDES[0])):
+                facts = {"images_seen": taken * CYCLE_BATCH, "metrics": both[there]}
+                ship_cyclegan(G, name, there, seed=seed, steps=taken, **facts)
+
+
+def baselines() -> None:
+    """Measure true pictures, and translations that learn nothing."""
+    real_faces(32)
+    real_faces(64)
+    without_learning()
+
+
+RUNS: dict[str, Callable[..., Any]] = {
+    **{name: partial(shipped_pix2pix, name) for name in SHIPPED},
+    "pix2pix": arms,
+    "pix2pix_small": small_arms,
+    "cyclegan": games,
+    "cyclegan_full_big_ears32": games,
+    "cyclegan_full_dylan32": games,
+    "translate_baselines": baselines,
+}
