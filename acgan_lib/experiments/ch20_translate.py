@@ -46,7 +46,7 @@ Size = Literal[32, 64]
 Told = Literal["", "z", "colours"]
 NOISE = 8  # numbers in z
 BATCH, STEPS = 64, 1_200
-SMALL_STEPS = 1_200  # of 16 pictures at width 8: some minutes of a core for each training
+SMALL_STEPS = 300  # of 16 pictures at width 8: some seconds of a core for each training
 # The checkpoints, their arms and the steps that a GPU shared with others did in the time it had.
 SHIPPED = {
     "pix2pix_avatars64": ("colours", 2_600),
