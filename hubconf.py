@@ -20,6 +20,9 @@ dependencies = ["torch", "numpy", "safetensors", "filelock", "tqdm", "PIL"]
 _CALLED = {
     "Discriminator": "``D(x)``: images, float in [-1, 1], to a named tuple of source logit, class "
     "logits and code.",
+    "Translator": "``G(x)``: images, float (n, 3, 32, 32) in [-1, 1], to their translations.",
+    "UNet": "``G(drawing, told)``: drawings, float (n, 1, 64, 64), 1 where a line is; told float "
+    "(n, 10), the kind, one-hot, or (n, 19) with three colours; to images, float in [-1, 1].",
     "Judge": "``judge(x)``: images, float in [-1, 1], to one number for each class, or for each "
     "style factor; ``judge.features(x)`` is (n, 128).",
 }

@@ -7,10 +7,13 @@ Each widget is one anywidget over modules of ``front/``. ``explorer(G)`` is wher
   their keyword arguments, ``View``.
 - Recorded pictures (``Scrubber`` and ``Scoreboard``) and questions (``quiz`` of what ``ask``
   returns) need no kernel.
+- ``Drawing`` is a sheet to draw on, beside what a U-Net makes of the lines; ``Translation`` shows
+  a face, its translation and the way back.
 - ``widgets.playground`` records 2-D games; ``widgets.export`` writes generators as ONNX files,
   which a page without a kernel draws with.
 """
 
+from acgan_lib.widgets.drawing import Drawing, Preset
 from acgan_lib.widgets.faces import (
     ClassMix,
     ClassSwap,
@@ -23,8 +26,10 @@ from acgan_lib.widgets.faces import (
 )  # fmt: skip
 from acgan_lib.widgets.questions import Quiz, ask, quiz
 from acgan_lib.widgets.recorded import Scoreboard, Scrubber
+from acgan_lib.widgets.translation import Translation
 
 __all__ = [
-    "ClassMix", "ClassSwap", "GeneratorFace", "LatentExplorer", "LatentMap", "Quiz", "Scoreboard",
-    "Scrubber", "SideBySide", "View", "ask", "explorer", "quiz",
+    "ClassMix", "ClassSwap", "Drawing", "GeneratorFace", "LatentExplorer", "LatentMap", "Preset",
+    "Quiz", "Scoreboard", "Scrubber", "SideBySide", "Translation", "View", "ask", "explorer",
+    "quiz",
 ]  # fmt: skip

@@ -30,6 +30,7 @@ from acgan_lib.nets import ConditionalGenerator
 
 FORMAT = 1  # in every file's name: raise it when the same checkpoint gives another file
 OPSET = 18
+DRAW = ("Generator", "UNet", "Translator")  # classes whose checkpoints are exported
 LIMIT = {False: 1e-5, True: 2 / 255}  # largest difference to torch by `half`: one of 256 levels
 
 
@@ -269,7 +270,7 @@ def file_name(name: str, folder: Path | None = None) -> str:
 
 def generators(folder: Path | None = None) -> list[str]:
     """Return the names of the checkpoints that are generators, sorted."""
-    return [n for n in zoo.names(folder) if zoo.manifest(n, folder)["class"] == "Generator"]
+    return [n for n in zoo.names(folder) if zoo.manifest(n, folder)["class"] in DRAW]
 
 
 def export_all(target: str | Path, checkpoints: Path | None = None) -> list[Export]:
