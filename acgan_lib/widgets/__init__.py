@@ -5,12 +5,14 @@ Each widget is one anywidget over modules of ``front/``. ``explorer(G)`` is wher
 - A generator's faces (``LatentExplorer``, ``ClassSwap``, ``ClassMix``, ``LatentMap`` and
   ``SideBySide``) draw with the reader's own G. They are each a ``GeneratorFace`` and share
   their keyword arguments, ``View``.
+- ``Denoiser`` shows a flow's way from noise to a picture.
 - Recorded pictures (``Scrubber`` and ``Scoreboard``) and questions (``quiz`` of what ``ask``
   returns) need no kernel.
 - ``widgets.playground`` records 2-D games; ``widgets.export`` writes generators as ONNX files,
   which a page without a kernel draws with.
 """
 
+from acgan_lib.widgets.denoise import Denoiser
 from acgan_lib.widgets.faces import (
     ClassMix,
     ClassSwap,
@@ -25,6 +27,6 @@ from acgan_lib.widgets.questions import Quiz, ask, quiz
 from acgan_lib.widgets.recorded import Scoreboard, Scrubber
 
 __all__ = [
-    "ClassMix", "ClassSwap", "GeneratorFace", "LatentExplorer", "LatentMap", "Quiz", "Scoreboard",
-    "Scrubber", "SideBySide", "View", "ask", "explorer", "quiz",
+    "ClassMix", "ClassSwap", "Denoiser", "GeneratorFace", "LatentExplorer", "LatentMap", "Quiz",
+    "Scoreboard", "Scrubber", "SideBySide", "View", "ask", "explorer", "quiz",
 ]  # fmt: skip

@@ -240,21 +240,25 @@ async function fetched(url, tell) {
   return bytes;
 }
 
+/** The page's one engine, made by the first widget that asks. @returns {ReturnType<typeof openShared>} */
+export function sharedEngine() {
+  const root = new URL(document.documentElement.dataset.content_root ?? "./", location.href);
+  /** @type {any} */
+  const page = globalThis;
+  return page[SHARED] ??= openShared(new URL("_static/", root).href);
+}
+
 /**
  * The engine of a built page: the exported generators, run by the browser itself.
  * @param {any} spec @param {Loading} loading @returns {Engine}
  */
 export function browserEngine(spec, loading) {
-  const root = new URL(document.documentElement.dataset.content_root ?? "./", location.href);
-  /** @type {any} */
-  const page = globalThis;
-  page[SHARED] ??= openShared(new URL("_static/", root).href);
   const rows = new Float32Array(unpacked(spec.rows).buffer);
   return {
     async render(request) {
       const given = inputs(spec, rows, request);
       const drawn = [];
-      for (const file of spec.models) drawn.push(await page[SHARED].run(file, given, loading));
+      for (const file of spec.models) drawn.push(await sharedEngine().run(file, given, loading));
       return frameOf(drawn);
     },
     close() {},
