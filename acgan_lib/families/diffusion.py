@@ -109,8 +109,8 @@ class Flow(nn.Module):
         h = self.coarse[0](self.down(fine), code)
         h = self.coarse[1](self.look(h), code)
         h = torch.cat([F.pixel_shuffle(self.up(h), 2), fine], dim=1)
-        leaving: Tensor = self.leave(F.silu(self.fine_again(h, code)))
-        return F.pixel_shuffle(leaving, 2)
+        velocity: Tensor = F.pixel_shuffle(self.leave(F.silu(self.fine_again(h, code))), 2)
+        return velocity
 
 
 def zero(layer: nn.Conv2d) -> nn.Conv2d:
