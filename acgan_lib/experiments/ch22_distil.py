@@ -120,7 +120,7 @@ def measure(model: str, student: Flow, seed: int, test: LabelledImages, **more: 
 def students(seed: int = 0, root: str | None = None, steps: int = STEPS) -> None:
     """Distil both students from the shipped flow of FashionMNIST; measure them, ship seed 0."""
     train, test = fashion_mnist("train", root), fashion_mnist("test", root)
-    teacher = zoo.load("flow_fashion", device=pick_device())
+    teacher = zoo.load("flow_fashion").to(pick_device())
     assert isinstance(teacher, Flow)
     taught = pairs(teacher, PAIRS, seed=100 + seed)
     for model, weight in STUDENTS.items():
