@@ -110,14 +110,14 @@ def test_every_control_draws_what_torch_draws(page_with, widget, built) -> None:
     page = page_with(widget, built=built)
     face = face_of(page)
     if built:
-        face.get_by_role("slider", name="Guidance w").press("ArrowRight")
+        face.get_by_role("slider", name="Guidance").press("ArrowRight")
     before = shown(face)
     assert_as_torch(face, widget)
     for change in (
         lambda: face.get_by_role("combobox", name="Class").select_option("Bag"),
         lambda: face.get_by_role("combobox", name="Steps").select_option("10"),
         lambda: face.get_by_role("button", name="New noise").click(),
-        lambda: face.get_by_role("slider", name="Guidance w").fill("1"),
+        lambda: face.get_by_role("slider", name="Guidance").fill("1"),
     ):
         was = face.get_attribute("data-shown")
         change()

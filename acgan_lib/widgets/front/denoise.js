@@ -133,7 +133,7 @@ export function denoiseFace(model, root) {
     ask({ ...state });
   }
   const kind = menu("Class", classes, start.label, (label) => change({ label }));
-  const guidance = slider("Guidance w", { min: 0, max: 6, step: 0.5, value: start.guidance,
+  const guidance = slider("Guidance", { min: 0, max: 6, step: 0.5, value: start.guidance,
     show: (w) => number(w, 1), changed: (w) => change({ guidance: w }) });
   const steps = menu("Steps", choices.map(String), choices.indexOf(start.steps),
     (i) => change({ steps: choices[i] }));
