@@ -13,7 +13,7 @@ from acgan_lib.directions import seeded
 from acgan_lib.families.diffusion import Flow, Sampler, guided
 from acgan_lib.runtime import evaluating
 from acgan_lib.widgets import export
-from acgan_lib.widgets.base import Face, bundle, encode, png
+from acgan_lib.widgets.base import Face, bundle, encode, png, style
 
 CHOICES = (1, 2, 5, 10, 20)  # of the solver's steps
 MAX_GUIDANCE = 6.0
@@ -38,6 +38,7 @@ class Denoiser(Face):
     """
 
     _esm = bundle("ui", "engines", "denoise")
+    _css = style("widgets", "denoise")
 
     def __init__(
         self,

@@ -240,12 +240,13 @@ async function fetched(url, tell) {
   return bytes;
 }
 
-/** The page's one engine, made by the first widget that asks. @returns {ReturnType<typeof openShared>} */
+/** The page's one engine, for faces that make their own inputs: see openShared. */
 export function sharedEngine() {
   const root = new URL(document.documentElement.dataset.content_root ?? "./", location.href);
   /** @type {any} */
   const page = globalThis;
-  return page[SHARED] ??= openShared(new URL("_static/", root).href);
+  page[SHARED] ??= openShared(new URL("_static/", root).href);
+  return page[SHARED];
 }
 
 /**
@@ -253,12 +254,13 @@ export function sharedEngine() {
  * @param {any} spec @param {Loading} loading @returns {Engine}
  */
 export function browserEngine(spec, loading) {
+  const shared = sharedEngine();
   const rows = new Float32Array(unpacked(spec.rows).buffer);
   return {
     async render(request) {
       const given = inputs(spec, rows, request);
       const drawn = [];
-      for (const file of spec.models) drawn.push(await sharedEngine().run(file, given, loading));
+      for (const file of spec.models) drawn.push(await shared.run(file, given, loading));
       return frameOf(drawn);
     },
     close() {},
