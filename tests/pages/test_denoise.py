@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +15,10 @@ from test_lab import read
 from test_playground_page import AXE
 from torch import Tensor, nn
 
-from acgan_lib import widgets
+from acgan_lib import widgets, zoo
 from acgan_lib.directions import seeded
 from acgan_lib.families.diffusion import Flow, Sampler
+from acgan_lib.widgets import export
 
 pytestmark = pytest.mark.browser
 NAMES = ["Top", "Trouser", "Bag"]
@@ -100,6 +103,35 @@ def test_the_front_end_is_told_what_went_wrong(flow, monkeypatch) -> None:
     made._handle_custom_msg({"id": 7, "request": {"seed": 0}}, [])
     assert replies == [{"id": 7, "error": "KeyError: 'label'"}]
     assert repr(made) == "Denoiser(flow=Flow, classes=3, seed=0, steps=1)"
+
+
+def test_a_flows_file_gives_the_velocity_with_a_class_and_without(flow, tmp_path) -> None:
+    from onnxruntime import InferenceSession
+
+    made = export.export_all(tmp_path / "models", checkpoints=shipped_alone(flow, tmp_path))
+    [written] = made
+    assert written.path.name.startswith("flow_small-")
+    session = InferenceSession(written.path, providers=["CPUExecutionProvider"])
+    x, t = torch.randn(3, 1, 16, 16), torch.tensor([0.0, 0.3, 0.9])
+    weights = torch.tensor([[1.0, 0, 0], [0, 0.5, 0.5], [0, 0, 0]])
+    z = torch.cat([x.flatten(1), t[:, None]], dim=1)
+    [velocity] = session.run(None, {"z": z.numpy(), "w": weights.numpy()})
+    expected = zoo.load("flow_small", folder=tmp_path / "zoo")(x, t, weights)
+    gap = (torch.from_numpy(velocity) - expected).abs().max()
+    assert gap < 0.02 * expected.abs().max()
+    assert expected.std() > 0.1
+
+
+def shipped_alone(flow: Flow, folder: Path) -> Path:
+    """Put the flow alone into a zoo of its own, small enough for float16."""
+    small = copy.deepcopy(flow)
+    for p in small.parameters():
+        p.mul_(0.3)
+    zoo.ship(
+        "flow_small", small, recipe="none", data="none", seed=0, steps=0, metrics={}, half=True,
+        class_names=NAMES, folder=folder / "zoo",
+    )  # fmt: skip
+    return folder / "zoo"
 
 
 # --- in the browser -----------------------------------------------------------------------------
