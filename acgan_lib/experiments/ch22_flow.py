@@ -26,7 +26,7 @@ from acgan_lib.families.diffusion import Flow, Sampler, fit
 from acgan_lib.fashion import fashion_mnist
 from acgan_lib.runtime import pick_device, seed_everything
 
-STEPS, SHORT_STEPS = 12_000, 2_000
+STEPS, SHORT_STEPS = 4_000, 2_000
 WIDTH, BATCH = 64, 64
 GUIDANCE = (1.0, 1.5, 2.0, 3.0, 5.0)
 SOLVER_STEPS = 5  # of Heun's method
