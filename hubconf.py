@@ -18,6 +18,8 @@ from acgan_lib import zoo as _zoo
 dependencies = ["torch", "numpy", "safetensors", "filelock", "tqdm", "PIL"]
 
 _CALLED = {
+    "Flow": "``flow(x, t, weights)``: places on the way from noise to pictures, their times and "
+    "class weights, to velocities; ``acgan_lib.families.diffusion.Sampler`` draws with it.",
     "Discriminator": "``D(x)``: images, float in [-1, 1], to a named tuple of source logit, class "
     "logits and code.",
     "Translator": "``G(x)``: images, float (n, 3, 32, 32) in [-1, 1], to their translations.",

@@ -5,6 +5,7 @@ Each widget is one anywidget over modules of ``front/``. ``explorer(G)`` is wher
 - A generator's faces (``LatentExplorer``, ``ClassSwap``, ``ClassMix``, ``LatentMap`` and
   ``SideBySide``) draw with the reader's own G. They are each a ``GeneratorFace`` and share
   their keyword arguments, ``View``.
+- ``Denoiser`` shows a flow's way from noise to a picture.
 - Recorded pictures (``Scrubber`` and ``Scoreboard``) and questions (``quiz`` of what ``ask``
   returns) need no kernel.
 - ``Drawing`` is a sheet to draw on, beside what a U-Net makes of the lines; ``Translation`` shows
@@ -13,6 +14,7 @@ Each widget is one anywidget over modules of ``front/``. ``explorer(G)`` is wher
   which a page without a kernel draws with.
 """
 
+from acgan_lib.widgets.denoise import Denoiser
 from acgan_lib.widgets.drawing import Drawing, Preset
 from acgan_lib.widgets.faces import (
     ClassMix,
@@ -29,7 +31,7 @@ from acgan_lib.widgets.recorded import Scoreboard, Scrubber
 from acgan_lib.widgets.translation import Translation
 
 __all__ = [
-    "ClassMix", "ClassSwap", "Drawing", "GeneratorFace", "LatentExplorer", "LatentMap", "Preset",
-    "Quiz", "Scoreboard", "Scrubber", "SideBySide", "Translation", "View", "ask", "explorer",
-    "quiz",
+    "ClassMix", "ClassSwap", "Denoiser", "Drawing", "GeneratorFace", "LatentExplorer", "LatentMap",
+    "Preset", "Quiz", "Scoreboard", "Scrubber", "SideBySide", "Translation", "View", "ask",
+    "explorer", "quiz",
 ]  # fmt: skip
