@@ -8,6 +8,7 @@ and keeps it in ``data/results/stabilise.json``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,7 +22,6 @@ from acgan_lib.objectives import Batch, Objective, Terms, gan
 from acgan_lib.regularise import r1, r1_penalty, slopes
 
 STEPS = 1_000
-GAMMA = 10.0  # of R1: Mescheder et al. 2018, on images
 
 
 def feature_distance(real: Tensor, fake: Tensor) -> Tensor:
@@ -211,7 +211,7 @@ def wgan_gp(weight: float = 0.1) -> Objective:
     return Objective("WGAN-GP", d_loss, g_loss, settings={"weight": weight})
 
 
-def r3gan(gamma: float = GAMMA) -> Objective:
+def r3gan(gamma: float = 10.0) -> Objective:
     """Relativistic pairing GAN with R1 and R2 (Huang et al. 2024, section 2).
 
     D judges pairs: it minimises E[softplus(s(x_fake) - s(x_real))], G the same with the signs
@@ -233,7 +233,7 @@ def r3gan(gamma: float = GAMMA) -> Objective:
         gap = D(last[0]).source_logit - D(fake.images).source_logit
         return {"g_gap": d_source_fake(gap)}
 
-    return Objective("relativistic, R1 and R2", d_loss, g_loss, settings={"gamma": gamma})
+    return Objective("R3GAN", d_loss, g_loss, settings={"gamma": gamma})
 
 
 # Adam's settings: equal rates; D ten times slower; chapter 2's collapse, where D is 100 times
@@ -277,14 +277,14 @@ def players(method: str, seed: int) -> tuple[toy.PointGenerator, nn.Module, Obje
         D.add_module("to_logit", nn.Sequential(layer, nn.Linear(width + layer.T.shape[1], 1)))
     elif method == "spectral":
         spectral(D)
-    objectives = {
+    objectives: dict[str, Callable[[], Objective]] = {
         "features": feature_matching,
         "history": lambda: historical_averaging(G, D),
         "smoothing": label_smoothing,
         "forward_kl": forward_kl,
         "forward_kl_alt": lambda: forward_kl(saturating=False),
         "wgan_gp": wgan_gp,
-        "r1": lambda: r1(gan(), GAMMA),
+        "r1": lambda: r1(gan(), gamma=10.0),
         "r3gan": r3gan,
     }
     return G, D, objectives.get(method, gan)()
