@@ -706,24 +706,26 @@ def symptoms_game(d: Drawing) -> None:
 def symptoms_dcgan(d: Drawing) -> None:
     """Symptoms of a DCGAN that goes wrong.
 
-    A chart of seven rows: what one sees, its cause, its mend. G hardly learns while D is sure: G's
+    A chart of eight rows: what one sees, its cause, its mend. G hardly learns while D is sure: G's
     literal loss is flat there; take the non-saturating loss. G holds gradients after D's step: the
-    fakes were not detached; detach, and clear gradients right before each backward pass. Fakes look
-    more real alone than beside real images: both went through one batch, so through one BatchNorm;
-    judge them in separate batches. A chequered pattern: kernel 5 with stride 2 overlaps unevenly;
-    take kernel 4, or a convolution and PixelShuffle. One z gives another image: samples were drawn
-    in train mode; use eval mode. The average of G draws grey: BatchNorm's buffers were not
-    averaged; average them, too. Losses do not follow the images: each player's loss is measured by
-    the other player; ask a judge that never met G.
+    fakes were not detached; detach, and clear gradients right before each backward pass. All losses
+    are near 0 and all samples alike: real images and fakes went through one BatchNorm; judge them
+    in separate batches. Spectral norm changes nothing: BatchNorm follows and divides it out; keep
+    BatchNorm, which helps more. A chequered pattern: kernel 5 with stride 2 overlaps unevenly; take
+    kernel 4, or a convolution and PixelShuffle. One z gives another image: samples were drawn in
+    train mode; use eval mode. The average of G draws grey: BatchNorm's buffers were not averaged;
+    average them, too. Losses do not follow the images: each player's loss is measured by the other
+    player; ask a judge that never met G.
     """
     _chart(d, [
         ("G hardly learns while D is sure", "G's literal loss is flat there",
          "the non-saturating loss"),
         ("G holds gradients after D's step", "the fakes were not detached",
          "detach; clear gradients right before each backward"),
-        ("Fakes look more real alone than beside real ones",
-         "both went through one batch, so through one BatchNorm",
+        ("All losses near 0, all samples alike", "real and fakes went through one BatchNorm",
          "real and fakes in separate batches"),
+        ("Spectral norm changes nothing", "BatchNorm follows and divides it out",
+         "keep BatchNorm: it helps more"),
         ("A chequered pattern", "kernel 5 with stride 2 overlaps unevenly",
          "kernel 4, or a convolution and PixelShuffle"),
         ("One z gives another image", "drawn in train mode: BatchNorm uses the batch",
