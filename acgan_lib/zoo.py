@@ -40,6 +40,7 @@ _CLASSES = {
     "Judge": "acgan_lib.judge",
     "SplitGenerator": "acgan_lib.scale.splits",
     "PaperGenerator": "acgan_lib.experiments.ch17_paper_nets",
+    "GrowingGenerator": "acgan_lib.families.progressive",
 }
 _KEY = "acgan_lib"  # of our part of a file's metadata
 _ZEROS = "0" * 64  # stand where the SHA-256 will, while it is taken
