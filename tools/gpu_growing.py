@@ -76,7 +76,8 @@ class Training:
         kind: Any = {} if EAGER else {"fused": True, "capturable": True}
         if fresh:
             self.adams = [
-                torch.optim.Adam(m.parameters(), ch19.RATE, ch19.BETAS, **kind) for m in (self.G, self.D)
+                torch.optim.Adam(m.parameters(), ch19.RATE, ch19.BETAS, **kind)
+                for m in (self.G, self.D)
             ]
         self.replay = self.step
         if not EAGER:
@@ -133,7 +134,7 @@ class Team:
         self.arm, self.size, self.seconds, self.sets = arm, size, seconds, sets
         self.trainings = [Training(size, seed) for seed in seeds]
         self.looks = [Look(size, DEVICE) for _ in seeds]
-        self.due = [seconds * (i + 1) / looks for i in range(looks)]
+        self.due = ch19.due(seconds, looks)
         self.spent, self.rounds = 0.0, 1
         # (begin, end, size, fading): the last stage is captured again when it has faded in.
         self.phases: list[tuple[float, float, int, bool]] = []
@@ -210,6 +211,7 @@ class Team:
                 look.curve,
             )  # fmt: skip
             name = f"{self.arm}{self.size}_{training.seed}"
+            training.G_ema.grow_to(self.size)  # should the deadline have come too early
             training.G_ema.class_names = KINDS  # type: ignore[assignment]
             zoo.save(training.G_ema.cpu(), out / f"{name}.safetensors", about=record, half=True)
             if training.seed == 0 and self.size == 64:
@@ -226,7 +228,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, nargs="+", default=[0])
     parser.add_argument("--seconds", type=float, default=600.0, help="of each arm")
     parser.add_argument("--deadline", type=float, default=math.inf, help="from the start, to save")
-    parser.add_argument("--looks", type=int, default=20)
+    parser.add_argument("--looks", type=int, default=16)
     parser.add_argument("--root", help="folder of the drawn sets, as OUT of `make avatars`")
     parser.add_argument("--eager", action="store_true", help="capture nothing")
     a = parser.parse_args()

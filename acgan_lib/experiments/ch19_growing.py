@@ -18,16 +18,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from acgan_lib import latent, metrics, zoo
-from acgan_lib.avatars import KINDS, avatars, drawn
+from acgan_lib.avatars import KINDS, avatars, drawn, read_ground
 from acgan_lib.data import LabelledImages, to_uint8
 from acgan_lib.experiments import _common
 from acgan_lib.experiments._common import the_judge
-from acgan_lib.experiments._results import record
-from acgan_lib.experiments.ch10_avatars import PER_KIND, measure
+from acgan_lib.experiments._results import keep_arrays, record
+from acgan_lib.experiments.ch10_avatars import PER_KIND, measure, read_factors
 from acgan_lib.families.progressive import (
     GrowingDiscriminator,
     GrowingGenerator,
@@ -42,12 +44,13 @@ from acgan_lib.train import Progress, TrainConfig
 
 Arm = Literal["grown", "full"]
 WIDTHS = {32: 16, 64: 40}
-BATCH = {"cpu": 32, "gpu": 64}
-RATE, BETAS, EMA, GAMMA = 2e-3, (0.0, 0.99), 0.998, 1.0
+BATCH = {"cpu": 16, "gpu": 64}
+RATE, BETAS, EMA, GAMMA = 6e-3, (0.0, 0.99), 0.998, 1.0
 # Shares of a growth's time, by the final size: half of each stage fades in, of the last a quarter.
 SHARES = {32: (0.05, 0.10, 0.20, 0.65), 64: (0.04, 0.06, 0.12, 0.23, 0.55)}
-CPU_SECONDS = 100.0
+CPU_SECONDS, CPU_LOOKS = 45.0, 3
 SHIPPED = "growing_avatars64"
+ONE = ("where", "model", "seed")  # names a row of the record
 
 
 def schedule(arm: Arm, size: int, seconds: float) -> list[Stage]:
@@ -101,15 +104,17 @@ def at_full_size(x: Tensor, size: int) -> Tensor:
 class Look:
     """What is seen of a training on the way: how well it draws, and some pictures.
 
-    ``look(G, seconds)`` adds a row to ``curve``: the seconds, the size, the share of 1,000
-    pictures whose kind the judge reads right, and the Frechet judge distance of the same to the
-    test split. Pictures smaller than the final size are doubled. ``frames`` get the pictures of
-    one z in all ten kinds, uint8 (10, 3, size, size).
+    ``look(G, seconds)`` adds a row to ``curve``, of 200 pictures a kind, unranked: the share whose
+    kind the judge reads right; the Frechet judge distance to the test split; the share whose
+    ground is within 25 levels of the palette; the combinations met of kind, ground, skin and hair.
+    Pictures smaller than the final size are doubled. ``frames`` get the pictures of one z in all
+    ten kinds, uint8 (10, 3, size, size).
     """
 
     def __init__(self, size: Literal[32, 64], device: torch.device | str = "cpu") -> None:
         self.size = size
         self.judge = the_judge(f"judge_avatars{size}").to(device)
+        self.reader = the_judge(f"factors_avatars{size}").to(device)
         test = avatars("test", size)
         self.real = metrics.in_batches(self.judge, self.judge.features, test.normalised())
         self.z = torch.randn(1, 64, generator=torch.Generator().manual_seed(0))
@@ -118,10 +123,11 @@ class Look:
 
     def __call__(self, G: GrowingGenerator, seconds: float) -> None:
         """Look at a generator that has learned for so many seconds."""
-        x, y = metrics.sample(G, 100, seed=7)
+        x, y = metrics.sample(G, 200, seed=7)
         x = at_full_size(x, self.size)
         read = metrics.in_batches(self.judge, self.judge, x).argmax(1)
         features = metrics.in_batches(self.judge, self.judge.features, x)
+        seen = torch.cat([y[:, None], read_factors(self.reader, x)[:, :3]], dim=1)
         self.curve.append(
             {
                 "seconds": round(seconds, 2),
@@ -129,18 +135,25 @@ class Look:
                 "alpha": round(float(G.alpha), 3),
                 "kind": round(float((read == y).float().mean()), 4),
                 "frechet": round(metrics.frechet_distance(features, self.real), 2),
+                "ground_within_25": round(float((read_ground(x)[1] <= 25).float().mean()), 4),
+                "combinations": len(torch.unique(seen, dim=0)),
             }
         )
-        pictures = latent.class_swap(G, self.z)[0]  # type: ignore[no-untyped-call]
+        pictures = latent.class_swap(G, self.z)[0]
         self.frames.append(to_uint8(at_full_size(pictures, self.size)))
 
 
+def due(seconds: float, count: int) -> list[float]:
+    """Return when to look: more often at the start, where the sizes change, and at the end."""
+    return [seconds * ((i + 1) / count) ** 1.5 for i in range(count)]
+
+
 class Looks:
-    """The callback that looks at G at equal distances of time, while the watch stands still."""
+    """The callback that looks at G when a look is due, while the watch stands still."""
 
     def __init__(self, look: Look, watch: Watch, seconds: float, count: int) -> None:
         self.look, self.watch, self.began = look, watch, watch()
-        self.due = [seconds * (i + 1) / count for i in range(count)]
+        self.due = due(seconds, count)
         self.steps = 0
 
     def __call__(self, now: Progress) -> None:
@@ -168,7 +181,7 @@ def train_avatars(
         linear_decay=False, seed=seed, progress=False,
     )  # fmt: skip
     watch = Watch()
-    looks = Looks(Look(size), watch, seconds, count=10)
+    looks = Looks(Look(size), watch, seconds, CPU_LOOKS)
     result = grow(
         G, D, data, objective(), schedule(arm, size, seconds), config,
         clock=watch, callbacks=[looks],
@@ -189,12 +202,13 @@ def about(
 
 
 def growing_avatars32(seed: int = 0, root: str | Path | None = None) -> None:
-    """Train both arms at 32 px on a CPU, each for 100 of its seconds, measure and record them."""
+    """Train both arms at 32 px on a CPU, each for 45 of its seconds, and record them."""
     data = drawn(PER_KIND, 32, folder=root)
     arms: tuple[Arm, Arm] = ("grown", "full")
     for arm in arms:
-        G, row, _ = train_avatars(arm, 32, seed, CPU_SECONDS, data)
-        _record(row, G, 32)
+        _, row, _ = train_avatars(arm, 32, seed, CPU_SECONDS, data)
+        _common.show(row["model"], seed, {"steps": row["steps"], **row["curve"][-1]})
+        record("growing", row, by=ONE)
 
 
 def growing_avatars64(seed: int = 0, root: str | Path | None = None) -> None:
@@ -203,23 +217,34 @@ def growing_avatars64(seed: int = 0, root: str | Path | None = None) -> None:
     What ships was trained by ``tools/gpu_growing.py``; this is the same recipe by `grow`.
     """
     G, row, _ = train_avatars("grown", 64, seed, 3_600.0, drawn(PER_KIND, 64, folder=root))
-    _common.show("growing_avatars64", seed, measure(G, 64, seed))
+    _common.show(SHIPPED, seed, measure(G, 64, seed))
     zoo.save(G, f"runs/{SHIPPED}-{seed}.safetensors", about=row, half=True)
 
 
 def adopt_growing(root: str | Path = "runs/growing") -> None:
-    """Measure the networks that `tools/gpu_growing.py` saved, record them, and ship the first."""
+    """Record what `tools/gpu_growing.py` saved, measure 64 px fully, and ship the grown one."""
     for path in sorted(Path(root).glob("*.safetensors")):
         G = zoo.load(path)
         assert isinstance(G, GrowingGenerator)
         row: dict[str, Any] = G.about  # type: ignore[assignment]
-        measured = _record(row, G, G.image_size)
+        if G.full_size == 64:
+            row = {**row, **measure(G, 64, row["seed"])}
+            keep_arrays("growing", {row["model"]: _frames(path)})
+        _common.show(f"{row['model']} ({row['where']})", row["seed"], row["curve"][-1])
+        record("growing", row, by=ONE)
         if row["model"] == "grown64" and row["seed"] == 0:
-            ship(G, row, measured)
+            ship(G, row)
 
 
-def ship(G: GrowingGenerator, row: dict[str, Any], measured: dict[str, Any]) -> None:
+def _frames(path: Path) -> NDArray[Any]:
+    with np.load(path.with_suffix(".npz")) as kept:
+        return np.asarray(kept["frames"])
+
+
+def ship(G: GrowingGenerator, row: dict[str, Any]) -> None:
     """Keep the generator at 64 px among the checkpoints."""
+    told = about("grown", 64, 0, "gpu", 0, 0, [])
+    measured = {name: value for name, value in row.items() if name not in told}
     stages = "; ".join(
         f"{s.size} px {s.length:.0f} s" for s in schedule("grown", 64, row["seconds"])
     )
@@ -232,13 +257,6 @@ def ship(G: GrowingGenerator, row: dict[str, Any], measured: dict[str, Any]) -> 
         seed=row["seed"], steps=row["steps"], images_seen=row["images"], metrics=measured,
         class_names=KINDS, half=True,
     )  # fmt: skip
-
-
-def _record(row: dict[str, Any], G: GrowingGenerator, size: Any) -> dict[str, Any]:
-    measured = measure(G, size, row["seed"])
-    _common.show(f"{row['model']} ({row['where']})", row["seed"], measured)
-    record("growing", {**row, **measured}, by=("where", "model", "seed"))
-    return measured
 
 
 RUNS: dict[str, Callable[..., Any]] = {

@@ -57,7 +57,7 @@ def fade_images(small: Tensor, large: Tensor, alpha: float | Tensor) -> Tensor:
         (n, C, 2s, 2s): (1 - alpha) double(small) + alpha large. It is exactly the one at alpha 0
         and exactly the other at alpha 1.
     """
-    return torch.lerp(double(small), large, alpha)  # type: ignore[arg-type]
+    return torch.lerp(double(small), large, alpha)
 
 
 def fade_maps(before: Tensor, new: Tensor, alpha: float | Tensor) -> Tensor:
@@ -68,7 +68,7 @@ def fade_maps(before: Tensor, new: Tensor, alpha: float | Tensor) -> Tensor:
         new: (n, maps, s, s), D's new entry and its new block.
         alpha: as in :func:`fade_images`.
     """
-    return torch.lerp(before, new, alpha)  # type: ignore[arg-type]
+    return torch.lerp(before, new, alpha)
 
 
 def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
@@ -174,7 +174,11 @@ class GrowingGenerator(Growing, ConditionalGenerator):
         image_size: int = 32,
     ) -> None:
         super().__init__(latent_dim, num_classes, channels, image_size)
-        self.width, self.full_size = width, image_size
+        self.full_size = image_size
+        self.kwargs = {  # of the whole network, whatever size is in use: zoo.save keeps them
+            "latent_dim": latent_dim, "num_classes": num_classes, "channels": channels,
+            "width": width, "image_size": image_size,
+        }  # fmt: skip
         maps = maps_at(width, image_size)
         self.project = equalised(nn.Linear(latent_dim + num_classes, maps[0] * 4 * 4))
         first = nn.ModuleList([conv(maps[0], maps[0])])
@@ -190,7 +194,7 @@ class GrowingGenerator(Growing, ConditionalGenerator):
 
     def draw(self, code: Tensor) -> Tensor:
         """Turn codes, float (n, latent_dim + num_classes), into images (n, C, s, s)."""
-        z, weights = code.split([self.latent_dim, self.num_classes], dim=1)
+        z, weights = code[:, : self.latent_dim], code[:, self.latent_dim :]
         h = self.project(torch.cat([pixel_norm(z), weights], dim=1)).unflatten(1, (-1, 4, 4))
         h = before = pixel_norm(F.leaky_relu(h, 0.2))
         for i in range(self.stage + 1):
@@ -215,7 +219,7 @@ class GrowingDiscriminator(Growing, nn.Module):
         self, channels: int = 3, width: int = 16, class_head: int = 0, image_size: int = 32
     ) -> None:
         super().__init__()
-        self.width, self.full_size, self.channels = width, image_size, channels
+        self.full_size, self.channels = image_size, channels
         maps = maps_at(width, image_size)
         self.from_image = nn.ModuleList(equalised(nn.Conv2d(channels, m, 1)) for m in maps)
         last = nn.ModuleList([conv(maps[0] + 1, maps[0])])
@@ -267,7 +271,7 @@ def shrunk(data: LabelledImages, size: int) -> LabelledImages:
     block = data.size // size
     parts = [
         F.avg_pool2d(part.float(), block).round().to(torch.uint8)
-        for part in data.images.split(1000)
+        for part in torch.split(data.images, 1000)
     ]
     return replace(data, images=torch.cat(parts))
 
@@ -338,7 +342,7 @@ def grow(
             network.grow_to(stage.size, fade.alpha(0.0))
         own = replace(config, seed=config.seed * len(stages) + i)
         steps = math.ceil(stage.length) if clock is None else _NO_END
-        called = [*callbacks, fade]
+        called: list[Callback] = [*callbacks, fade]
         result = fit(G, D, part, faded(objective), steps=steps, config=own, callbacks=called)
     return result
 
