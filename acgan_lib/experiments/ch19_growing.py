@@ -1,26 +1,22 @@
 """Progressive growing of avatars against the same networks trained at full size, at equal seconds.
 
-Both arms have the same G and D, objective, batch size and rates. One grows through 4, 8, 16, ...
-px, the other has all its layers from the first step. What is equal is the time, not the number of
-pictures: that small sizes are cheap is half of the idea. On a CPU the time is the process's own
-(`time.process_time`), which a busy machine does not spoil. Looks at the networks on the way do not
-count.
-
-On a GPU the trainings run as CUDA graphs by ``tools/gpu_growing.py``, which calls what is here;
-`adopt_growing` measures what it saved. ``data/results/growing.json`` holds a row for each training.
+Both arms have the same G and D, first weights, objective, batch size and rates. One grows through
+4, 8, 16 and 32 px, the other has all its layers from the first step. What is equal is the time, not
+the number of pictures: that small sizes are cheap is half of the idea. The time is that of the
+process (`time.process_time`), so that a machine with other work to do does not spoil it. Looks at
+the networks on the way do not count. ``data/results/growing.json`` holds a row for each training.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from acgan_lib import latent, metrics, zoo
@@ -37,43 +33,34 @@ from acgan_lib.families.progressive import (
     double,
     grow,
 )
-from acgan_lib.objectives import Objective, acgan
+from acgan_lib.objectives import acgan
 from acgan_lib.regularise import r1
 from acgan_lib.runtime import seed_everything
 from acgan_lib.train import Progress, TrainConfig
 
 Arm = Literal["grown", "full"]
-WIDTHS = {32: 16, 64: 40}
-BATCH = {"cpu": 16, "gpu": 64}
+SIZE: Literal[32] = 32
+WIDTH, BATCH, SECONDS = 16, 16, 60.0
 RATE, BETAS, EMA, GAMMA = 6e-3, (0.0, 0.99), 0.998, 1.0
-# Shares of a growth's time, by the final size: half of each stage fades in, of the last a quarter.
-SHARES = {32: (0.05, 0.10, 0.20, 0.65), 64: (0.04, 0.06, 0.12, 0.23, 0.55)}
-CPU_SECONDS, CPU_LOOKS = 45.0, 3
-SHIPPED = "growing_avatars64"
-ONE = ("where", "model", "seed")  # names a row of the record
+SHARES = {4: 0.10, 8: 0.15, 16: 0.25, 32: 0.50}  # of a growth's time
+FRAMES, EACH = 16, 4  # pictures are kept so often, and every fourth time they are judged
+SHIPPED = "growing_avatars32"
+TRAINING = ("model", "seed", "seconds", "steps", "images", "curve", "times")  # of a row
 
 
-def schedule(arm: Arm, size: int, seconds: float) -> list[Stage]:
-    """Return the stages of an arm that ends at `size` px (32 or 64) after so many seconds."""
+def schedule(arm: Arm, seconds: float) -> list[Stage]:
+    """Return an arm's stages. New layers fade in over half of a stage, the last over a quarter."""
     if arm == "full":
-        return [Stage(size, seconds, fade=0.0)]
-    sizes = [4 * 2**i for i in range(len(SHARES[size]))]
-    return [
-        Stage(s, share * seconds, fade=0.25 if s == size else 0.5 if s > 4 else 0.0)
-        for s, share in zip(sizes, SHARES[size], strict=True)
-    ]
+        return [Stage(SIZE, seconds, fade=0.0)]
+    fades = {4: 0.0, SIZE: 0.25}
+    return [Stage(s, share * seconds, fades.get(s, 0.5)) for s, share in SHARES.items()]
 
 
-def networks(size: int, seed: int) -> tuple[GrowingGenerator, GrowingDiscriminator]:
+def networks(seed: int) -> tuple[GrowingGenerator, GrowingDiscriminator]:
     """Return fresh networks, the same for both arms; the same seed gives the same weights."""
     seed_everything(seed)
-    G = GrowingGenerator(width=WIDTHS[size], image_size=size)
-    return G, GrowingDiscriminator(width=WIDTHS[size], class_head=len(KINDS), image_size=size)
-
-
-def objective() -> Objective:
-    """Return what both arms minimise: AC-GAN with R1 on real images."""
-    return r1(acgan(), GAMMA)
+    G = GrowingGenerator(width=WIDTH, image_size=SIZE)
+    return G, GrowingDiscriminator(width=WIDTH, class_head=len(KINDS), image_size=SIZE)
 
 
 class Watch:
@@ -94,67 +81,34 @@ class Watch:
         self.left_out += self.clock() - began
 
 
-def at_full_size(x: Tensor, size: int) -> Tensor:
+def at_full_size(x: Tensor, size: int = SIZE) -> Tensor:
     """Double images (n, C, s, s) until they have `size` px."""
     while x.shape[-1] < size:
         x = double(x)
     return x
 
 
-class Look:
-    """What is seen of a training on the way: how well it draws, and some pictures.
+class Looks:
+    """The callback that looks at G on the way, while the watch stands still.
 
-    ``look(G, seconds)`` adds a row to ``curve``, of 200 pictures a kind, unranked: the share whose
-    kind the judge reads right; the Frechet judge distance to the test split; the share whose
-    ground is within 25 levels of the palette; the combinations met of kind, ground, skin and hair.
-    Pictures smaller than the final size are doubled. ``frames`` get the pictures of one z in all
-    ten kinds, uint8 (10, 3, size, size).
+    ``frames`` get the pictures of two z in all ten kinds, uint8 (20, 3, 32, 32), and ``times`` the
+    seconds and the size of each. Every fourth time ``curve`` gets a row, of 100 pictures a kind,
+    unranked: the share whose kind the judge reads right; the Frechet judge distance to the test
+    split; the share whose ground is within 25 levels of the palette; and the combinations met of
+    kind, ground, skin and hair. Small pictures are doubled to 32 px.
     """
 
-    def __init__(self, size: Literal[32, 64], device: torch.device | str = "cpu") -> None:
-        self.size = size
-        self.judge = the_judge(f"judge_avatars{size}").to(device)
-        self.reader = the_judge(f"factors_avatars{size}").to(device)
-        test = avatars("test", size)
-        self.real = metrics.in_batches(self.judge, self.judge.features, test.normalised())
-        self.z = torch.randn(1, 64, generator=torch.Generator().manual_seed(0))
+    def __init__(self, watch: Watch, seconds: float) -> None:
+        self.watch, self.began, self.steps = watch, watch(), 0
+        # More often at the start, where the sizes change.
+        self.due = [seconds * ((i + 1) / FRAMES) ** 1.5 for i in range(FRAMES)]
+        self.kind, self.factors = (the_judge(f"{what}_avatars32") for what in ("judge", "factors"))
+        real = avatars("test", SIZE).normalised()
+        self.real = metrics.in_batches(self.kind, self.kind.features, real)
+        self.z = torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
         self.curve: list[dict[str, float]] = []
+        self.times: list[tuple[float, int]] = []
         self.frames: list[Tensor] = []
-
-    def __call__(self, G: GrowingGenerator, seconds: float) -> None:
-        """Look at a generator that has learned for so many seconds."""
-        x, y = metrics.sample(G, 200, seed=7)
-        x = at_full_size(x, self.size)
-        read = metrics.in_batches(self.judge, self.judge, x).argmax(1)
-        features = metrics.in_batches(self.judge, self.judge.features, x)
-        seen = torch.cat([y[:, None], read_factors(self.reader, x)[:, :3]], dim=1)
-        self.curve.append(
-            {
-                "seconds": round(seconds, 2),
-                "size": G.image_size,
-                "alpha": round(float(G.alpha), 3),
-                "kind": round(float((read == y).float().mean()), 4),
-                "frechet": round(metrics.frechet_distance(features, self.real), 2),
-                "ground_within_25": round(float((read_ground(x)[1] <= 25).float().mean()), 4),
-                "combinations": len(torch.unique(seen, dim=0)),
-            }
-        )
-        pictures = latent.class_swap(G, self.z)[0]
-        self.frames.append(to_uint8(at_full_size(pictures, self.size)))
-
-
-def due(seconds: float, count: int) -> list[float]:
-    """Return when to look: more often at the start, where the sizes change, and at the end."""
-    return [seconds * ((i + 1) / count) ** 1.5 for i in range(count)]
-
-
-class Looks:
-    """The callback that looks at G when a look is due, while the watch stands still."""
-
-    def __init__(self, look: Look, watch: Watch, seconds: float, count: int) -> None:
-        self.look, self.watch, self.began = look, watch, watch()
-        self.due = due(seconds, count)
-        self.steps = 0
 
     def __call__(self, now: Progress) -> None:
         """Count the step, and look if it is time."""
@@ -162,105 +116,85 @@ class Looks:
         spent = self.watch() - self.began
         if self.due and spent >= self.due[0]:
             del self.due[0]
+            assert isinstance(now.G_ema, GrowingGenerator)
             with self.watch.paused():
-                assert isinstance(now.G_ema, GrowingGenerator)
-                self.look(now.G_ema, spent)
+                pictures = latent.class_swap(now.G_ema, self.z).flatten(0, 1)
+                self.frames.append(to_uint8(at_full_size(pictures)))
+                self.times.append((round(spent, 2), now.G_ema.image_size))
+                if len(self.frames) % EACH == 0:
+                    self.curve.append(self.judged(now.G_ema, spent))
+
+    def judged(self, G: GrowingGenerator, seconds: float) -> dict[str, float]:
+        """Return a row of the curve."""
+        x, y = metrics.sample(G, 100, seed=7)
+        x = at_full_size(x)
+        read = metrics.in_batches(self.kind, self.kind, x).argmax(1)
+        features = metrics.in_batches(self.kind, self.kind.features, x)
+        seen = torch.cat([y[:, None], read_factors(self.factors, x)[:, :3]], dim=1)
+        return {
+            "seconds": round(seconds, 2),
+            "size": G.image_size,
+            "kind": round(float((read == y).float().mean()), 4),
+            "frechet": round(metrics.frechet_distance(features, self.real), 2),
+            "ground_within_25": round(float((read_ground(x)[1] <= 25).float().mean()), 4),
+            "combinations": len(torch.unique(seen, dim=0)),
+        }
 
 
-def train_avatars(
-    arm: Arm, size: Literal[32, 64], seed: int, seconds: float, data: LabelledImages
-) -> tuple[GrowingGenerator, dict[str, Any], list[Tensor]]:
-    """Train one arm on this process's CPU for so many of its seconds.
-
-    Returns:
-        G's average, what the record says of the training, and the pictures on the way.
-    """
-    G, D = networks(size, seed)
+def train_arm(
+    arm: Arm, seed: int, seconds: float, data: LabelledImages
+) -> tuple[GrowingGenerator, Looks]:
+    """Train one arm on the CPU for so many of the process's seconds; return G's average."""
+    G, D = networks(seed)
     config = TrainConfig(
-        batch_size=BATCH["cpu"], lr_g=RATE, lr_d=RATE, betas=BETAS, ema=EMA, precision="fp32",
+        batch_size=BATCH, lr_g=RATE, lr_d=RATE, betas=BETAS, ema=EMA, precision="fp32",
         linear_decay=False, seed=seed, progress=False,
     )  # fmt: skip
     watch = Watch()
-    looks = Looks(Look(size), watch, seconds, CPU_LOOKS)
+    looks = Looks(watch, seconds)
     result = grow(
-        G, D, data, objective(), schedule(arm, size, seconds), config,
+        G, D, data, r1(acgan(), GAMMA), schedule(arm, seconds), config,
         clock=watch, callbacks=[looks],
     )  # fmt: skip
     assert isinstance(result.G_ema, GrowingGenerator)
-    row = about(arm, size, seed, "cpu", seconds, looks.steps, looks.look.curve)
-    return result.G_ema, row, looks.look.frames
+    return result.G_ema, looks
 
 
-def about(
-    arm: Arm, size: int, seed: int, where: str, seconds: float, steps: int, curve: Sequence[Any]
-) -> dict[str, Any]:
-    """Return what the record says of a training beside its measures."""
-    return {
-        "model": f"{arm}{size}", "where": where, "seed": seed, "seconds": seconds, "steps": steps,
-        "images": steps * BATCH[where], "curve": list(curve),
-    }  # fmt: skip
+def growing_avatars32(arm: Arm, seed: int = 0, root: str | Path | None = None) -> None:
+    """Train an arm on a CPU for a minute of its time, and record it.
 
-
-def growing_avatars32(seed: int = 0, root: str | Path | None = None) -> None:
-    """Train both arms at 32 px on a CPU, each for 45 of its seconds, and record them."""
-    data = drawn(PER_KIND, 32, folder=root)
-    arms: tuple[Arm, Arm] = ("grown", "full")
-    for arm in arms:
-        _, row, _ = train_avatars(arm, 32, seed, CPU_SECONDS, data)
-        _common.show(row["model"], seed, {"steps": row["steps"], **row["curve"][-1]})
-        record("growing", row, by=ONE)
-
-
-def growing_avatars64(seed: int = 0, root: str | Path | None = None) -> None:
-    """Grow the 64 px network that ships, on a CPU: an hour of its seconds instead of a GPU's few.
-
-    What ships was trained by ``tools/gpu_growing.py``; this is the same recipe by `grow`.
+    The first seed's pictures on the way are kept, and the grown network of that seed ships.
     """
-    G, row, _ = train_avatars("grown", 64, seed, 3_600.0, drawn(PER_KIND, 64, folder=root))
-    _common.show(SHIPPED, seed, measure(G, 64, seed))
-    zoo.save(G, f"runs/{SHIPPED}-{seed}.safetensors", about=row, half=True)
-
-
-def adopt_growing(root: str | Path = "runs/growing") -> None:
-    """Record what `tools/gpu_growing.py` saved, measure 64 px fully, and ship the grown one."""
-    for path in sorted(Path(root).glob("*.safetensors")):
-        G = zoo.load(path)
-        assert isinstance(G, GrowingGenerator)
-        row: dict[str, Any] = G.about  # type: ignore[assignment]
-        if G.full_size == 64:
-            row = {**row, **measure(G, 64, row["seed"])}
-            keep_arrays("growing", {row["model"]: _frames(path)})
-        _common.show(f"{row['model']} ({row['where']})", row["seed"], row["curve"][-1])
-        record("growing", row, by=ONE)
-        if row["model"] == "grown64" and row["seed"] == 0:
+    G, looks = train_arm(arm, seed, SECONDS, drawn(PER_KIND, SIZE, folder=root))
+    row: dict[str, Any] = {
+        "model": arm, "seed": seed, "seconds": SECONDS, "steps": looks.steps,
+        "images": looks.steps * BATCH, "curve": looks.curve,
+    }  # fmt: skip
+    if seed == 0:
+        row |= {"times": looks.times, **measure(G, SIZE, seed, n=200)}
+        keep_arrays("growing", {arm: torch.stack(looks.frames).numpy()})
+        if arm == "grown":
             ship(G, row)
-
-
-def _frames(path: Path) -> NDArray[Any]:
-    with np.load(path.with_suffix(".npz")) as kept:
-        return np.asarray(kept["frames"])
+    _common.show(arm, seed, {"steps": looks.steps, **looks.curve[-1]})
+    record("growing", row)
 
 
 def ship(G: GrowingGenerator, row: dict[str, Any]) -> None:
-    """Keep the generator at 64 px among the checkpoints."""
-    told = about("grown", 64, 0, "gpu", 0, 0, [])
-    measured = {name: value for name, value in row.items() if name not in told}
-    stages = "; ".join(
-        f"{s.size} px {s.length:.0f} s" for s in schedule("grown", 64, row["seconds"])
-    )
+    """Keep the generator among the checkpoints."""
+    stages = ", ".join(f"{s.size} px {s.length:g} s" for s in schedule("grown", SECONDS))
     recipe = (
-        f"progressive growing with AC-GAN and R1 (gamma {GAMMA:g}) by tools/gpu_growing.py, on a "
-        f"shared GPU: {stages}; Adam {RATE:g}, batch {BATCH['gpu']}, average {EMA:g}."
+        f"progressive growing with AC-GAN and R1 (gamma {GAMMA:g}) on one CPU core: {stages}; "
+        f"Adam {RATE:g}, betas {BETAS}, batch {BATCH}, average {EMA:g}."
     )
+    measured = {k: v for k, v in row.items() if k not in TRAINING}
     zoo.ship(
-        SHIPPED, G, recipe=recipe, data=f"{PER_KIND} avatars a kind at 4 to 64 px",
+        SHIPPED, G, recipe=recipe, data=f"{PER_KIND} avatars a kind at 4 to 32 px",
         seed=row["seed"], steps=row["steps"], images_seen=row["images"], metrics=measured,
-        class_names=KINDS, half=True,
+        class_names=KINDS,
     )  # fmt: skip
 
 
 RUNS: dict[str, Callable[..., Any]] = {
-    "growing_avatars32": growing_avatars32,
-    "growing_avatars64": growing_avatars64,
-    "adopt_growing": adopt_growing,
+    SHIPPED: partial(growing_avatars32, "grown"),
+    "full_avatars32": partial(growing_avatars32, "full"),
 }
