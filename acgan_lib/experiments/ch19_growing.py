@@ -188,7 +188,7 @@ def ship(G: GrowingGenerator, row: dict[str, Any]) -> None:
     )
     measured = {k: v for k, v in row.items() if k not in TRAINING}
     zoo.ship(
-        SHIPPED, G, recipe=recipe, data=f"{PER_KIND} avatars a kind at 4 to 32 px",
+        SHIPPED, G, recipe=recipe, data=f"{PER_KIND} avatars a kind, train, at 4 to 32 px",
         seed=row["seed"], steps=row["steps"], images_seen=row["images"], metrics=measured,
         class_names=KINDS,
     )  # fmt: skip
