@@ -43,6 +43,7 @@ _CLASSES = {
     "UNet": "acgan_lib.families.pix2pix",
     "Translator": "acgan_lib.families.cyclegan",
     "Flow": "acgan_lib.families.diffusion",
+    "GrowingGenerator": "acgan_lib.families.progressive",
 }
 _KEY = "acgan_lib"  # of our part of a file's metadata
 _ZEROS = "0" * 64  # stand where the SHA-256 will, while it is taken

@@ -32,7 +32,7 @@ from acgan_lib.nets import ConditionalGenerator
 
 FORMAT = 1  # in every file's name: raise it when the same checkpoint gives another file
 OPSET = 18
-DRAW = ("Generator", "UNet", "Translator")  # classes whose checkpoints are exported
+DRAW = ("Generator", "GrowingGenerator", "UNet", "Translator")  # classes whose checkpoints are exported
 LIMIT = {False: 1e-5, True: 2 / 255}  # largest difference to torch by `half`: one of 256 levels
 
 
