@@ -32,7 +32,8 @@ from acgan_lib.nets import ConditionalGenerator
 
 FORMAT = 1  # in every file's name: raise it when the same checkpoint gives another file
 OPSET = 18
-DRAW = ("Generator", "GrowingGenerator", "UNet", "Translator")  # classes whose checkpoints are exported
+# Classes whose checkpoints are exported as they are.
+DRAW = ("Generator", "GrowingGenerator", "UNet", "Translator")
 LIMIT = {False: 1e-5, True: 2 / 255}  # largest difference to torch by `half`: one of 256 levels
 
 
