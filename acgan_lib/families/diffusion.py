@@ -128,7 +128,7 @@ def flow_loss(flow: nn.Module, x: Tensor, weights: Tensor, noise: Tensor, t: Ten
     """
     share = t.view(-1, *[1] * (x.ndim - 1))
     velocity = flow(torch.lerp(noise, x, share), t, weights)
-    return (velocity - (x - noise)).square().mean()
+    return (velocity - (x - noise)).square().mean()  # type: ignore[no-any-return]
 
 
 def times(n: int, device: torch.device | str = "cpu") -> Tensor:
