@@ -77,7 +77,8 @@ def test_the_film_is_the_samplers_path_and_where_straight_lines_end(flow, widget
     both = [flow(at, torch.tensor([0.4]), w) for w in (0 * weights, weights)]
     velocity = both[0] + 2 * (both[1] - both[0])
     torch.testing.assert_close(film[8:9], at + 0.6 * velocity, atol=1e-4, rtol=0)
-    torch.testing.assert_close(film[10], film[5], atol=1e-4, rtol=0)  # the last step is Euler's: a straight line
+    # The last step is Euler's: a straight line.
+    torch.testing.assert_close(film[10], film[5], atol=1e-4, rtol=0)
     assert torch.equal(film[11], film[5])
 
 
