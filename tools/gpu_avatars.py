@@ -24,8 +24,8 @@ from torch import Tensor
 
 from acgan_lib import zoo
 from acgan_lib.avatars import Avatars, drawn
-from acgan_lib.experiments.ch10_avatars import GAN_STEPS, PER_KIND, Model, networks
-from acgan_lib.objectives import Batch, Terms, acgan, cgan
+from acgan_lib.experiments.ch10_avatars import GAN_STEPS, OBJECTIVES, PER_KIND, Model, networks
+from acgan_lib.objectives import Batch, Terms
 from acgan_lib.train import frozen
 
 BATCH, RATE, BETAS, EMA = 64, 4e-4, (0.0, 0.99), 0.9995
@@ -38,7 +38,7 @@ class Training:
     """One training whose state lies on the device, so that a step can be captured."""
 
     def __init__(self, model: Model, data: Avatars, steps: int, seed: int) -> None:
-        self.objective = acgan() if model == "acgan" else cgan()
+        self.objective = OBJECTIVES[model]
         G, D = networks(model, data.size, seed)
         self.G = G.to(DEVICE, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.D = D.to(DEVICE, memory_format=torch.channels_last).train()  # type: ignore[call-overload]

@@ -5,6 +5,8 @@ What each seed measured is kept in ``data/results/infogan.json``; G and D of see
 
 from __future__ import annotations
 
+from typing import Any
+
 from acgan_lib import metrics, objectives
 from acgan_lib.experiments import _common
 from acgan_lib.experiments._common import class_logits, head_accuracy, the_judge
@@ -30,7 +32,7 @@ def infogan_fashion(seed: int, root: str | None = None, steps: int = STEPS) -> N
     objective = objectives.infogan(codes=2)
     seed_everything(seed)
     sizes_g = {"latent_dim": 64, "num_classes": 10, "width": 16}
-    sizes_d = {"width": 16, "class_head": 10, "code_head": 2}
+    sizes_d: dict[str, Any] = {"width": 16, "class_head": 10, "code_head": 2}
     G, D = Generator(**sizes_g), Discriminator(**sizes_d)
     G_ema = _common.train("infogan_fashion", G, D, train, objective, config, steps).G_ema.cpu()
     measured = codes_found(G_ema, D.cpu(), seed, root)
