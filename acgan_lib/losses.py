@@ -126,7 +126,8 @@ def d2d_loss(
         raise ValueError(f"embedding must be ({len(labels)}, d), got {tuple(embedding.shape)}")
     own = cosines.float().gather(1, labels[:, None])
     easy = (own - margin).clamp(max=0) / temperature
-    between = (embedding[:, None] * embedding).sum(2).float()  # no matmul: autocast rounds it
+    with torch.autocast(embedding.device.type, enabled=False):
+        between = embedding.float() @ embedding.float().T
     others = (between - (1 - margin)).clamp(min=0) / temperature
     others = others.masked_fill(labels[:, None] == labels, -math.inf)
     return (torch.cat([easy, others], dim=1).logsumexp(1, keepdim=True) - easy).mean()

@@ -8,6 +8,7 @@ Radford et al. 2015).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -146,7 +147,68 @@ def upsample(c_in: int, c_out: int) -> nn.Sequential:
     )
 
 
-class Discriminator(nn.Module):
+class HeadedDiscriminator(nn.Module):
+    """What every D with these heads shares: from the features of a batch to what D says of it."""
+
+    def add_heads(
+        self,
+        features: int,
+        class_head: int,
+        code_head: int = 0,
+        projection: int = 0,
+        embedding_head: int = 0,
+        *,
+        normed: Callable[[nn.Module], nn.Module],
+    ) -> None:
+        """Add the heads, of sizes as in `Discriminator`, on so many features.
+
+        Args:
+            normed: what is done to each linear layer, such as spectral norm.
+
+        Raises:
+            ValueError: for an embedding_head without a class_head.
+        """
+        if embedding_head and not class_head:
+            raise ValueError("an embedding_head needs a class_head, to compare it with")
+        self.projection = projection
+        self.source_head = normed(nn.Linear(features, 1))
+        self.class_head: nn.Module | None = None
+        self.code_head: nn.Module | None = None
+        self.class_vectors: nn.Module | None = None
+        self.embedding_head: nn.Module | None = None
+        if embedding_head:  # lengths cancel in a cosine, and with them what `normed` would do
+            self.embedding_head = nn.Linear(features, embedding_head)
+            self.class_head = nn.Linear(embedding_head, class_head, bias=False)
+        elif class_head:
+            self.class_head = normed(nn.Linear(features, class_head))
+        if code_head:
+            self.code_head = normed(nn.Linear(features, 2 * code_head))
+        if projection:
+            self.class_vectors = normed(nn.Linear(projection, features, bias=False))
+
+    def judge(self, h: Tensor, y: Tensor | None) -> DiscriminatorOutput:
+        """Return what the heads say of features ``h``, float (n, features).
+
+        Raises:
+            ValueError: with a projection, if a label is missing or out of range.
+        """
+        source = self.source_head(h).squeeze(1)
+        if self.class_vectors is not None:
+            told = self.class_vectors(one_hot(y, self.projection, len(h)).to(h))
+            source = source + (h * told).sum(1)
+        code = self.code_head(h).chunk(2, dim=1) if self.code_head is not None else None
+        if self.class_head is None:
+            return DiscriminatorOutput(source, None, code)
+        if self.embedding_head is None:
+            return DiscriminatorOutput(source, self.class_head(h), code)
+        embedding = F.normalize(self.embedding_head(h).float(), dim=1)
+        vectors = F.normalize(self.class_head.get_parameter("weight").float(), dim=1)
+        with torch.autocast(h.device.type, enabled=False):
+            cosines = embedding @ vectors.T
+        return DiscriminatorOutput(source, cosines, code, embedding)
+
+
+class Discriminator(HeadedDiscriminator):
     """The fast D: heads on one trunk that halves the image down to 4x4 pixels.
 
     Spectral norm (Miyato et al. 2018) keeps the largest singular value of each layer's weight at
@@ -186,27 +248,14 @@ class Discriminator(nn.Module):
         batch_norm: bool = True,
     ) -> None:
         super().__init__()
-        if embedding_head and not class_head:
-            raise ValueError("an embedding_head needs a class_head, to compare it with")
-        self.label_input, self.projection, self.width = label_input, projection, width
-        self.batch_norm = batch_norm
+        self.label_input, self.width, self.batch_norm = label_input, width, batch_norm
         self.image_shape = (channels, image_size, image_size)
         maps = [4 * width // 2**i for i in reversed(range(doublings(image_size, width)))]
         first = downsample(channels + label_input, maps[0], norm=False)
         later = [downsample(*pair, norm=batch_norm) for pair in pairwise(maps)]
         self.trunk = nn.Sequential(first, *later, nn.Flatten())
-        features = maps[-1] * 4 * 4
-        self.source_head = normed(nn.Linear(features, 1))
-        self.class_head = normed(nn.Linear(features, class_head)) if class_head else None
-        self.code_head = normed(nn.Linear(features, 2 * code_head)) if code_head else None
-        vectors = nn.Linear(projection, features, bias=False) if projection else None
-        self.class_vectors = normed(vectors) if vectors is not None else None
-        self.embedding_head: nn.Linear | None = None
-        if embedding_head:  # the lengths of both cancel, so they need no spectral norm
-            self.embedding_head = nn.Linear(features, embedding_head)
-            self.class_head = nn.Linear(embedding_head, class_head, bias=False)
-            init_weights(self.embedding_head)
-            init_weights(self.class_head)
+        heads = (class_head, code_head, projection, embedding_head)
+        self.add_heads(maps[-1] * 4 * 4, *heads, normed=normed)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> DiscriminatorOutput:
         """Judge images ``x``, float (n, C, H, W); ``y`` int64 (n,) only if D is told the class.
@@ -219,20 +268,7 @@ class Discriminator(nn.Module):
         if self.label_input:
             maps = one_hot(y, self.label_input, len(x)).to(x)[:, :, None, None]
             x = torch.cat([x, maps.expand(-1, -1, *x.shape[2:])], dim=1)
-        h = self.trunk(x)
-        source = self.source_head(h).squeeze(1)
-        if self.class_vectors is not None:
-            told = self.class_vectors(one_hot(y, self.projection, len(x)).to(h))
-            source = source + (h * told).sum(1)
-        code = self.code_head(h).chunk(2, dim=1) if self.code_head is not None else None
-        if self.class_head is None:
-            return DiscriminatorOutput(source, None, code)
-        if self.embedding_head is None:
-            return DiscriminatorOutput(source, self.class_head(h), code)
-        embedding = F.normalize(self.embedding_head(h).float(), dim=1)
-        vectors = F.normalize(self.class_head.get_parameter("weight"), dim=1)
-        cosines = (embedding[:, None] * vectors).sum(2)  # no matmul: autocast would round it
-        return DiscriminatorOutput(source, cosines, code, embedding)
+        return self.judge(self.trunk(x), y)
 
 
 def downsample(c_in: int, c_out: int, norm: bool = True) -> nn.Sequential:
