@@ -45,7 +45,7 @@ from acgan_lib.experiments._results import record
 from acgan_lib.judge import BATCH_SIZE, Judge, fit_supervised, random_shift, train_judge
 from acgan_lib.metrics import truth
 from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
-from acgan_lib.objectives import acgan, projection
+from acgan_lib.objectives import Objective, acgan, projection
 from acgan_lib.runtime import pick_device, seed_everything
 from acgan_lib.train import TrainConfig
 
@@ -57,7 +57,7 @@ SEEN = FACTORS[:3]  # ground, skin, hair: glasses are no factor of three of the 
 SHORT_STEPS = 4_688  # of 64 pictures, 300,000 in all: what a core trains in ten minutes
 
 Model = Literal["acgan", "cgan"]
-OBJECTIVES = {"acgan": acgan(), "cgan": projection()}
+OBJECTIVES: dict[Model, Objective] = {"acgan": acgan(), "cgan": projection()}
 Attribute = tuple[str, tuple[str, ...], tuple[str, ...]]
 NOT_BLUE = tuple(colour for colour in PALETTES["hair"] if colour != "blue")
 # A slider's name, its factor, and the factor's values at its left and at its right end.
