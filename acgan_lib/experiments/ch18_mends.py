@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from acgan_lib import metrics, objectives
 from acgan_lib.avatars import KINDS, LEVELS, PALETTES, Avatars, avatars, drawn
@@ -22,12 +22,13 @@ from acgan_lib.data import LabelledImages
 from acgan_lib.experiments import _common, ch06_dose, ch09_glyphs, ch10_avatars
 from acgan_lib.experiments._common import the_judge
 from acgan_lib.experiments._results import record
-from acgan_lib.fashion import fashion_mnist
+from acgan_lib.fashion import fashion_mini, fashion_mnist
 from acgan_lib.glyphs import LETTERS, glyphs
-from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator
+from acgan_lib.losses import class_loss, d2d_loss
+from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator, init_weights
 from acgan_lib.objectives import Objective
-from acgan_lib.runtime import seed_everything
-from acgan_lib.train import TrainConfig
+from acgan_lib.runtime import evaluating, seed_everything
+from acgan_lib.train import Progress, TrainConfig, fit
 
 OBJECTIVES: dict[str, Objective] = {
     "acgan": objectives.acgan(),
@@ -44,6 +45,7 @@ MODELS = {"fashion": tuple(OBJECTIVES), "letters": FEWER, "kinds": FEWER, "kinds
 SHORT = ch10_avatars.SHORT_STEPS
 STEPS = {"fashion": 6_000, "letters": 3_000, "kinds": SHORT, "kinds_hair": SHORT}
 HAIR = LEVELS["hair"]
+EARLY = 300  # steps in which gradients are looked at
 
 
 def kinds_and_hair(data: Avatars) -> LabelledImages:
@@ -160,6 +162,53 @@ def real_80(root: str | None = None) -> None:
     record("mends", {**row, **measured}, by=("group", "model", "seed"))
 
 
+def head_gradients(seed: int, steps: int = EARLY) -> None:
+    """Record the class term's gradient early in training, without spectral norm on the class head.
+
+    AC-GAN and ReACGAN, both with D's classifier on real images alone, half as wide, on
+    ``fashion_mini``. Every ten steps, for the same 100 real images: the mean length of the features
+    and the norm of the class term's gradient (at weight 1) in the class head's weights.
+    """
+    data = fashion_mini("train")
+    x, y = data.batch(0, 100, seed=seed + 100)
+    for name in ("acgan[real]", "reacgan"):
+        objective = OBJECTIVES[name]
+        seed_everything(seed)
+        G = Generator(width=16)
+        D = Discriminator(width=16, **objective.needs.heads(10))
+        if D.embedding_head is None:
+            D.class_head = nn.Linear(D.source_head.in_features, 10)  # type: ignore[arg-type]
+            init_weights(D.class_head)
+        curve: list[list[float]] = []
+
+        def look(now: Progress, D: Discriminator = D, curve: list[list[float]] = curve) -> None:
+            if now.step % 10 == 0 or now.step == 1:
+                curve.append([now.step, *_pull(D, x, y)])
+
+        how = TrainConfig(seed=seed, batch_size=50, lr_g=1e-3, lr_d=1e-3, progress=False)
+        fit(G, D, data, objective, steps=steps, config=how, callbacks=[look])
+        print(name, seed, [[round(v, 2) for v in row] for row in (curve[0], curve[-1])])
+        if _common.is_whole(steps, EARLY):
+            rounded = [[float(f"{v:.4g}") for v in row] for row in curve]
+            record("head_gradients", {"model": name, "seed": seed, "curve": rounded})
+
+
+def _pull(D: Discriminator, x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Return the features' mean length, and the class term's gradient in the class head."""
+    with evaluating(D), torch.enable_grad():
+        h = D.trunk(x)
+        out = D.judge(h, None)
+        assert D.class_head is not None
+        assert out.class_logits is not None
+        loss = (
+            class_loss(out.class_logits, y)
+            if out.embedding is None
+            else d2d_loss(out.class_logits, out.embedding, y)
+        )
+        (pull,) = torch.autograd.grad(loss, [D.class_head.get_parameter("weight")])
+    return float(h.detach().norm(dim=1).mean()), float(pull.norm())
+
+
 def slug(model: str) -> str:
     """Return a model's name as a command has it: acgan[n+1] is acgan_n1."""
     return model.replace("[", "_").replace("+", "").rstrip("]")
@@ -168,4 +217,5 @@ def slug(model: str) -> str:
 RUNS: dict[str, Callable[..., None]] = {
     **{f"mend_{g}_{slug(m)}": partial(mend, g, m) for g, models in MODELS.items() for m in models},
     "real_80": real_80,
+    "head_gradients": head_gradients,
 }

@@ -29,7 +29,7 @@ from acgan_lib.train import frozen
 MEANS = (-1.0, 1.0, 5.0)
 OVERLAPPING = (0, 1)  # the classes on which the measures are taken; class 2 is the control
 SAMPLES = 50_000  # of each class
-NEAR = 0.25  # half the width of the strip about 0 in which density is compared
+NEAR = 0.5  # half the width of the strip about 0 in which density is compared
 ALONE = 1_000  # steps of D alone
 GRID = torch.linspace(-9, 13, 4_401, dtype=torch.float64)
 SPACING = float(GRID[1] - GRID[0])
