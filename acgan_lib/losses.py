@@ -105,7 +105,7 @@ def d2d_loss(
     margin: float = 0.98,
     temperature: float = 0.5,
 ) -> Tensor:
-    """Return the data-to-data cross-entropy of ReACGAN (Kang et al. 2021, equation 8).
+    """Return the data-to-data cross-entropy of ReACGAN (Kang et al. 2021).
 
     Each image is drawn to the vector of its class, and pushed off the images of other classes in
     the batch; pairs that are easy already, beyond a margin on either side, are let go. Its floor is

@@ -362,7 +362,7 @@ def test_reacgan_compares_directions() -> None:
 
 
 def d2d_by_hand(f: Tensor, v: Tensor, labels: Tensor, margin: float, temperature: float) -> float:
-    """Kang et al. 2021, equation 8, image by image."""
+    """The data-to-data cross-entropy of Kang et al. 2021, image by image."""
     losses, f, v = [], f.detach(), v.detach()
     for i, k in enumerate(labels.tolist()):
         own = torch.exp(torch.clamp(f[i] @ v[k] - margin, max=0) / temperature)
