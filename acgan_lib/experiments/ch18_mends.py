@@ -1,9 +1,9 @@
-"""AC-GAN and what mends it, on clothes, letters and faces: the trainings of chapter 18.
+"""AC-GAN and what mends it, on clothes and faces: the trainings of chapter 18.
 
-FashionMNIST under eight objectives; the 26 letters, the ten kinds of avatars and 80 classes of
-them, kind and hair colour, under four. Five seeds of each were trained on one GPU
-(``tools/gpu_mends.py``), where the draws are the device's own. `mend` repeats one of them by `fit`:
-``python -m acgan_lib.experiments mend_fashion_adc --seed 3``. What each measured is in
+FashionMNIST under eight objectives; the ten kinds of avatars and 80 classes of them, kind and hair
+colour, under four. They were trained on one GPU (``tools/gpu_mends.py``), where the draws are the
+device's own: five seeds of each on FashionMNIST, fewer of the others. `mend` repeats one of them by
+`fit`: ``python -m acgan_lib.experiments mend_fashion_adc --seed 3``. What each measured is in
 ``data/results/mends.json``.
 """
 
@@ -19,11 +19,10 @@ from torch import Tensor, nn
 from acgan_lib import metrics, objectives
 from acgan_lib.avatars import KINDS, LEVELS, PALETTES, Avatars, avatars, drawn
 from acgan_lib.data import LabelledImages
-from acgan_lib.experiments import _common, ch06_dose, ch09_glyphs, ch10_avatars
+from acgan_lib.experiments import _common, ch06_dose, ch10_avatars
 from acgan_lib.experiments._common import the_judge
 from acgan_lib.experiments._results import record
 from acgan_lib.fashion import fashion_mini, fashion_mnist
-from acgan_lib.glyphs import LETTERS, glyphs
 from acgan_lib.losses import class_loss, d2d_loss
 from acgan_lib.nets import ConditionalGenerator, Discriminator, Generator, init_weights
 from acgan_lib.objectives import Objective
@@ -41,9 +40,8 @@ OBJECTIVES: dict[str, Objective] = {
     "reacgan": objectives.reacgan(),
 }
 FEWER = ("acgan", "projection", "tac", "adc")
-MODELS = {"fashion": tuple(OBJECTIVES), "letters": FEWER, "kinds": FEWER, "kinds_hair": FEWER}
-SHORT = ch10_avatars.SHORT_STEPS
-STEPS = {"fashion": 6_000, "letters": 3_000, "kinds": SHORT, "kinds_hair": SHORT}
+MODELS = {"fashion": tuple(OBJECTIVES), "kinds": FEWER, "kinds_hair": FEWER}
+STEPS = {"fashion": 6_000, "kinds": ch10_avatars.SHORT_STEPS, "kinds_hair": 2_400}
 HAIR = LEVELS["hair"]
 EARLY = 300  # steps in which gradients are looked at
 
@@ -64,8 +62,6 @@ def pictures(group: str, root: str | None = None) -> LabelledImages:
     """
     if group == "fashion":
         return fashion_mnist("train", root)
-    if group == "letters":
-        return glyphs("train", LETTERS)
     faces = drawn(ch10_avatars.PER_KIND, 32, folder=root)
     return faces if group == "kinds" else kinds_and_hair(faces)
 
@@ -93,11 +89,9 @@ def config(data: LabelledImages, seed: int) -> TrainConfig:
 
 
 def measure(G: ConditionalGenerator, group: str, seed: int, root: str | None = None) -> Any:
-    """Measure a generator as its chapter does: clothes 6, letters 9, kinds 10; 80 classes here."""
+    """Measure a generator as its chapter does: clothes 6, kinds 10; the 80 classes here."""
     if group == "fashion":
         return ch06_dose.measure(G, seed, fashion_mnist("test", root))
-    if group == "letters":
-        return ch09_glyphs.measure(G, LETTERS, 32, seed)
     if group == "kinds":
         return ch10_avatars.measure(G, 32, seed)
     return read_80(*metrics.sample(G, 125, seed=seed))
