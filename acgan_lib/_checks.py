@@ -186,9 +186,10 @@ def _discriminator(D: nn.Module, data: Any, objective: Objective, x: Tensor) -> 
     needs, heads = objective.needs, objective.needs.heads(K)
     fix = ", ".join(f"{head}={size}" for head, size in heads.items() if size)
     fix = f"{objective.name} needs Discriminator({fix})"
-    told = getattr(D, "label_input", None)
-    if isinstance(told, int) and not isinstance(told, bool) and told != heads["label_input"]:
-        raise ValueError(f"D has label_input={told}, but {fix}")
+    for way in ("label_input", "projection"):
+        told = getattr(D, way, None)
+        if isinstance(told, int) and not isinstance(told, bool) and told != heads[way]:
+            raise ValueError(f"D has {way}={told}, but {fix}")
     y = torch.zeros(n, dtype=torch.int64, device=x.device) if needs.d_labels else None
     x = x.detach().requires_grad_()
     with torch.enable_grad():  # for the name of D's last operation
@@ -217,6 +218,12 @@ def _heads(out: DiscriminatorOutput, heads: dict[str, int], fix: str, n: int) ->
         if out.class_logits.shape != (n, size):
             got = tuple(out.class_logits.shape)
             raise ValueError(f"D's class logits must be ({n}, {size}), got {got}: {fix}")
+    if size := heads["embedding_head"]:
+        if out.embedding is None:
+            raise ValueError(f"D has no embedding head, but {fix}")
+        if out.embedding.shape != (n, size):
+            got = tuple(out.embedding.shape)
+            raise ValueError(f"D's embedding must be ({n}, {size}), got {got}: {fix}")
     if size := heads["code_head"]:
         if out.code is None:
             raise ValueError(f"D has no code head, but {fix}")

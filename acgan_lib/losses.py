@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -94,6 +95,42 @@ def known_class_loss(class_logits: Tensor, labels: Tensor) -> Tensor:
     known = labels != UNLABELLED
     losses = F.cross_entropy(class_logits.float(), labels, ignore_index=UNLABELLED, reduction="sum")
     return losses / known.sum().clamp(min=1)
+
+
+def d2d_loss(
+    cosines: Tensor,
+    embedding: Tensor,
+    labels: Tensor,
+    *,
+    margin: float = 0.98,
+    temperature: float = 0.5,
+) -> Tensor:
+    """Return the data-to-data cross-entropy of ReACGAN (Kang et al. 2021).
+
+    Each image is drawn to the vector of its class, and pushed off the images of other classes in
+    the batch; pairs that are easy already, beyond a margin on either side, are let go. Its floor is
+    the mean of log(1 + the number of images of other classes), which grows with the batch.
+
+    Args:
+        cosines: float (n, K), of each embedding with each class's vector.
+        embedding: float (n, d), each row of length 1.
+        labels: int64 (n,), each in [0, K).
+        margin: cosines with the own class above it, and with others below 1 - margin, count alike.
+        temperature: divides the cosines.
+
+    Raises:
+        ValueError: if the shapes do not fit, or a label is not in [0, K).
+    """
+    labels = checked_labels(cosines, labels)
+    if embedding.ndim != 2 or len(embedding) != len(labels):
+        raise ValueError(f"embedding must be ({len(labels)}, d), got {tuple(embedding.shape)}")
+    own = cosines.float().gather(1, labels[:, None])
+    easy = (own - margin).clamp(max=0) / temperature
+    with torch.autocast(embedding.device.type, enabled=False):
+        between = embedding.float() @ embedding.float().T
+    others = (between - (1 - margin)).clamp(min=0) / temperature
+    others = others.masked_fill(labels[:, None] == labels, -math.inf)
+    return (torch.cat([easy, others], dim=1).logsumexp(1, keepdim=True) - easy).mean()
 
 
 def code_loss(q: tuple[Tensor, Tensor], code: Tensor) -> Tensor:

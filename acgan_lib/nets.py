@@ -8,6 +8,7 @@ Radford et al. 2015).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -24,12 +25,15 @@ class DiscriminatorOutput(NamedTuple):
 
     ``source_logit`` is float (n,), positive for real; ``class_logits`` is float (n, K) or None.
     With a code head, ``code`` is the mean and the log variance with which D expects each of J
-    continuous codes (InfoGAN's Q), both float (n, J); else None.
+    continuous codes (InfoGAN's Q), both float (n, J); else None. With an embedding head,
+    ``embedding`` is float (n, d), of length 1, and the class logits are its cosines with the K
+    class vectors (ReACGAN).
     """
 
     source_logit: Tensor
     class_logits: Tensor | None
     code: tuple[Tensor, Tensor] | None = None
+    embedding: Tensor | None = None
 
 
 class ConditionalGenerator(nn.Module):
@@ -143,8 +147,69 @@ def upsample(c_in: int, c_out: int) -> nn.Sequential:
     )
 
 
-class Discriminator(nn.Module):
-    """The fast D, with up to three heads on one trunk that halves the image down to 4x4 pixels.
+class HeadedDiscriminator(nn.Module):
+    """What every D with these heads shares: from the features of a batch to what D says of it."""
+
+    def add_heads(
+        self,
+        features: int,
+        class_head: int,
+        code_head: int = 0,
+        projection: int = 0,
+        embedding_head: int = 0,
+        *,
+        normed: Callable[[nn.Module], nn.Module],
+    ) -> None:
+        """Add the heads, of sizes as in `Discriminator`, on so many features.
+
+        Args:
+            normed: what is done to each linear layer, such as spectral norm.
+
+        Raises:
+            ValueError: for an embedding_head without a class_head.
+        """
+        if embedding_head and not class_head:
+            raise ValueError("an embedding_head needs a class_head, to compare it with")
+        self.projection = projection
+        self.source_head = normed(nn.Linear(features, 1))
+        self.class_head: nn.Module | None = None
+        self.code_head: nn.Module | None = None
+        self.class_vectors: nn.Module | None = None
+        self.embedding_head: nn.Module | None = None
+        if embedding_head:  # lengths cancel in a cosine, and with them what `normed` would do
+            self.embedding_head = nn.Linear(features, embedding_head)
+            self.class_head = nn.Linear(embedding_head, class_head, bias=False)
+        elif class_head:
+            self.class_head = normed(nn.Linear(features, class_head))
+        if code_head:
+            self.code_head = normed(nn.Linear(features, 2 * code_head))
+        if projection:
+            self.class_vectors = normed(nn.Linear(projection, features, bias=False))
+
+    def judge(self, h: Tensor, y: Tensor | None) -> DiscriminatorOutput:
+        """Return what the heads say of features ``h``, float (n, features).
+
+        Raises:
+            ValueError: with a projection, if a label is missing or out of range.
+        """
+        source = self.source_head(h).squeeze(1)
+        if self.class_vectors is not None:
+            told = self.class_vectors(one_hot(y, self.projection, len(h)).to(h))
+            source = source + (h * told).sum(1)
+        code = self.code_head(h).chunk(2, dim=1) if self.code_head is not None else None
+        if self.class_head is None:
+            return DiscriminatorOutput(source, None, code)
+        if self.embedding_head is None:
+            return DiscriminatorOutput(source, self.class_head(h), code)
+        embedding = F.normalize(self.embedding_head(h).float(), dim=1)
+        vectors = F.normalize(self.class_head.get_parameter("weight").float(), dim=1)
+        with torch.autocast(h.device.type, enabled=False):
+            cosines = embedding @ vectors.T
+        return DiscriminatorOutput(source, cosines, code, embedding)
+
+
+class Discriminator(HeadedDiscriminator):
+    """The fast D: heads on one trunk that halves the image down to 4x4 pixels.
 
     Spectral norm (Miyato et al. 2018) keeps the largest singular value of each layer's weight at
     1; where BatchNorm follows, it undoes that.
@@ -158,9 +223,16 @@ class Discriminator(nn.Module):
         code_head: number of continuous codes that D *reads off* the image (InfoGAN). 0: no code
             head.
         image_size: 32, 64 or 128.
+        projection: number of classes D is told in its source head (Miyato and Koyama 2018): the
+            features' inner product with the class's vector is added to the source logit. 0: none.
+        embedding_head: d, so that the class head compares directions (Kang et al. 2021): its logits
+            are the cosines of an embedding in d dimensions with the class vectors. 0: it is linear.
+        batch_norm: normalise every block but the first. Without it, spectral norm bounds each
+            layer.
 
     Raises:
-        ValueError: for another image_size, or a width that leaves no map for the first block.
+        ValueError: for another image_size, a width that leaves no map for the first block, or an
+            embedding_head without a class_head.
     """
 
     def __init__(
@@ -171,21 +243,22 @@ class Discriminator(nn.Module):
         class_head: int = 0,
         code_head: int = 0,
         image_size: int = 32,
+        projection: int = 0,
+        embedding_head: int = 0,
+        batch_norm: bool = True,
     ) -> None:
         super().__init__()
-        self.label_input, self.width = label_input, width
+        self.label_input, self.width, self.batch_norm = label_input, width, batch_norm
         self.image_shape = (channels, image_size, image_size)
         maps = [4 * width // 2**i for i in reversed(range(doublings(image_size, width)))]
         first = downsample(channels + label_input, maps[0], norm=False)
-        later = [downsample(*pair) for pair in pairwise(maps)]
+        later = [downsample(*pair, norm=batch_norm) for pair in pairwise(maps)]
         self.trunk = nn.Sequential(first, *later, nn.Flatten())
-        features = maps[-1] * 4 * 4
-        self.source_head = normed(nn.Linear(features, 1))
-        self.class_head = normed(nn.Linear(features, class_head)) if class_head else None
-        self.code_head = normed(nn.Linear(features, 2 * code_head)) if code_head else None
+        heads = (class_head, code_head, projection, embedding_head)
+        self.add_heads(maps[-1] * 4 * 4, *heads, normed=normed)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> DiscriminatorOutput:
-        """Judge images ``x``, float (n, C, H, W); ``y`` int64 (n,) only if label_input > 0.
+        """Judge images ``x``, float (n, C, H, W); ``y`` int64 (n,) only if D is told the class.
 
         Raises:
             ValueError: if the images' shape is not D's, or a label is missing or out of range.
@@ -195,10 +268,7 @@ class Discriminator(nn.Module):
         if self.label_input:
             maps = one_hot(y, self.label_input, len(x)).to(x)[:, :, None, None]
             x = torch.cat([x, maps.expand(-1, -1, *x.shape[2:])], dim=1)
-        h = self.trunk(x)
-        class_logits = self.class_head(h) if self.class_head is not None else None
-        code = self.code_head(h).chunk(2, dim=1) if self.code_head is not None else None
-        return DiscriminatorOutput(self.source_head(h).squeeze(1), class_logits, code)
+        return self.judge(self.trunk(x), y)
 
 
 def downsample(c_in: int, c_out: int, norm: bool = True) -> nn.Sequential:

@@ -1,4 +1,4 @@
-"""GAN, CGAN, AC-GAN and InfoGAN side by side: what each player minimises.
+"""GAN, CGAN, AC-GAN, InfoGAN and AC-GAN's mends side by side: what each player minimises.
 
 Each function returns an :class:`Objective` of two functions with one signature, so that the
 difference between two objectives is the difference between two models. A step returns its terms
@@ -9,8 +9,9 @@ over both would hide that one of them has collapsed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from acgan_lib.losses import (
     class_loss,
     code_loss,
+    d2d_loss,
     d_source_fake,
     d_source_real,
     g_source,
@@ -45,30 +47,37 @@ class Needs(NamedTuple):
     Attributes:
         d_labels: D is told the label and judges the pair, ``D(x, y)``.
         class_head: how many logits D names the class with: "K", "K+1" (the last one for generated
-            images), or "" for no class head.
+            images), "2K" (twin heads, or K for real and K for generated images), or "" for no class
+            head.
         codes: J, the number of continuous codes that D reads off an image.
         real_labels: every real image has a label.
         rows: G and D take a multiple of so many rows (M for stacked members).
+        projection: D is told the label in its source head, and not beside the image.
+        embedding: d, the dimensions of the embedding by which D names the class; 0 for none.
     """
 
     d_labels: bool = False
-    class_head: Literal["", "K", "K+1"] = ""
+    class_head: Literal["", "K", "K+1", "2K"] = ""
     codes: int = 0
     real_labels: bool = False
     rows: int = 1
+    projection: bool = False
+    embedding: int = 0
 
     @property
     def g_labels(self) -> bool:
         """Whether G is asked for a class, because D is told it or has to name it."""
         return self.d_labels or self.class_head != ""
 
-    def heads(self, num_classes: int) -> dict[str, int]:
+    def heads(self, num_classes: int) -> dict[str, Any]:
         """Return the arguments of `nets.Discriminator` that give D what is needed of it."""
-        logits = {"": 0, "K": num_classes, "K+1": num_classes + 1}
+        logits = {"": 0, "K": num_classes, "K+1": num_classes + 1, "2K": 2 * num_classes}
         return {
-            "label_input": num_classes if self.d_labels else 0,
+            "label_input": num_classes if self.d_labels and not self.projection else 0,
             "class_head": logits[self.class_head],
             "code_head": self.codes,
+            "projection": num_classes if self.projection else 0,
+            "embedding_head": self.embedding,
         }
 
 
@@ -125,6 +134,19 @@ def cgan(*, saturating: bool = False) -> Objective:
     return Objective("cgan", d_loss, g_loss, needs, {"saturating": saturating})
 
 
+def projection(*, saturating: bool = False) -> Objective:
+    """Projection D (Miyato and Koyama 2018): CGAN's losses, with the label in D's source head.
+
+    The features' inner product with the class's vector is added to the source logit, which is the
+    form that log p(x, y) - log p_g(x, y) has where the classes are log-linear in the features.
+
+    Args:
+        saturating: let G minimise the literal minimax loss.
+    """
+    told = cgan(saturating=saturating)
+    return told._replace(name="projection", needs=told.needs._replace(projection=True))
+
+
 ClassLossOn = Literal["real+fake", "real", "n+1"]
 
 
@@ -178,6 +200,113 @@ def acgan(
     needs = Needs(class_head=head, real_labels=True)
     settings = {"g_class_weight": g_class_weight, "saturating": saturating}
     return Objective(f"acgan[{class_loss_on}]", d_loss, g_loss, needs, settings)
+
+
+def tac(*, g_class_weight: float = 1.0) -> Objective:
+    """TAC-GAN (Gong et al. 2019): a twin class head, on generated images, tells what to take back.
+
+    D's first K class logits learn to name real images, log P(k | x), and its last K to name
+    generated ones, log P_g(k | x). G gains by the first and pays for the second: the sum is a KL
+    divergence, which is 0 at the truth.
+
+    Args:
+        g_class_weight: factor on both of G's class terms.
+    """
+
+    def d_loss(D: nn.Module, real: Batch, fake: Batch) -> Terms:
+        on_real, on_fake = D(real.images), D(fake.images)
+        return {
+            "d_source_real": d_source_real(on_real.source_logit),
+            "d_source_fake": d_source_fake(on_fake.source_logit),
+            "d_class_real": class_loss(on_real.class_logits.chunk(2, dim=1)[0], real.labels),
+            "d_twin_fake": class_loss(on_fake.class_logits.chunk(2, dim=1)[1], fake.labels),
+        }
+
+    def g_loss(D: nn.Module, fake: Batch) -> Terms:
+        on_fake = D(fake.images)
+        named, twin = on_fake.class_logits.chunk(2, dim=1)
+        return {
+            "g_source": g_source(on_fake.source_logit),
+            "g_class": g_class_weight * class_loss(named, fake.labels),
+            "g_twin": -g_class_weight * class_loss(twin, fake.labels),
+        }
+
+    needs = Needs(class_head="2K", real_labels=True)
+    return Objective("tac", d_loss, g_loss, needs, {"g_class_weight": g_class_weight})
+
+
+def adc(*, g_class_weight: float = 1.0) -> Objective:
+    """ADC-GAN (Hou et al. 2022): the classes of real and of generated images are 2K classes.
+
+    Logit k is of real images of class k, and logit K + k of generated ones, so that G's two class
+    terms together are log p(x, k) - log p_g(x, k).
+
+    Args:
+        g_class_weight: factor on both of G's class terms.
+    """
+
+    def d_loss(D: nn.Module, real: Batch, fake: Batch) -> Terms:
+        on_real, on_fake = D(real.images), D(fake.images)
+        generated = fake.labels + on_fake.class_logits.shape[1] // 2
+        return {
+            "d_source_real": d_source_real(on_real.source_logit),
+            "d_source_fake": d_source_fake(on_fake.source_logit),
+            "d_class_real": class_loss(on_real.class_logits, real.labels),
+            "d_class_fake": class_loss(on_fake.class_logits, generated),
+        }
+
+    def g_loss(D: nn.Module, fake: Batch) -> Terms:
+        on_fake = D(fake.images)
+        generated = fake.labels + on_fake.class_logits.shape[1] // 2
+        return {
+            "g_source": g_source(on_fake.source_logit),
+            "g_class": g_class_weight * class_loss(on_fake.class_logits, fake.labels),
+            "g_twin": -g_class_weight * class_loss(on_fake.class_logits, generated),
+        }
+
+    needs = Needs(class_head="2K", real_labels=True)
+    return Objective("adc", d_loss, g_loss, needs, {"g_class_weight": g_class_weight})
+
+
+def reacgan(
+    *,
+    class_weight: float = 0.5,
+    margin: float = 0.98,
+    temperature: float = 0.5,
+    embedding: int = 64,
+) -> Objective:
+    """ReACGAN (Kang et al. 2021): AC-GAN on real images, with directions in place of logits.
+
+    D names the class of real images by :func:`acgan_lib.losses.d2d_loss`, whose gradient is
+    bounded, since features and class vectors have length 1.
+
+    Args:
+        class_weight: factor on the class term of both players.
+        margin, temperature: of the loss.
+        embedding: d, the dimensions of D's embedding.
+    """
+
+    loss = partial(d2d_loss, margin=margin, temperature=temperature)
+
+    def d_loss(D: nn.Module, real: Batch, fake: Batch) -> Terms:
+        on_real, on_fake = D(real.images), D(fake.images)
+        return {
+            "d_source_real": d_source_real(on_real.source_logit),
+            "d_source_fake": d_source_fake(on_fake.source_logit),
+            "d_class_real": class_weight
+            * loss(on_real.class_logits, on_real.embedding, real.labels),
+        }
+
+    def g_loss(D: nn.Module, fake: Batch) -> Terms:
+        on_fake = D(fake.images)
+        return {
+            "g_source": g_source(on_fake.source_logit),
+            "g_class": class_weight * loss(on_fake.class_logits, on_fake.embedding, fake.labels),
+        }
+
+    needs = Needs(class_head="K", real_labels=True, embedding=embedding)
+    settings = {"class_weight": class_weight, "margin": margin, "temperature": temperature}
+    return Objective("reacgan", d_loss, g_loss, needs, {**settings, "embedding": embedding})
 
 
 def semi(*, class_loss_on: ClassLossOn = "real+fake") -> Objective:

@@ -409,6 +409,7 @@ def _arguments(model: nn.Module) -> dict[str, Any]:
         found["channels"], found["image_size"], _ = model.image_shape  # type: ignore[misc]
         found["class_head"] = getattr(found["class_head"], "out_features", 0)
         found["code_head"] = getattr(found["code_head"], "out_features", 0) // 2
+        found["embedding_head"] = getattr(found["embedding_head"], "out_features", 0)
     plain = {name: value for name, value in found.items() if isinstance(value, int | float | tuple)}
     return {name: list(v) if isinstance(v, tuple) else v for name, v in plain.items()}
 

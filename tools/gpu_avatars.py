@@ -15,8 +15,7 @@ from gpu_trainings import Recipe, Training, together
 
 from acgan_lib import zoo
 from acgan_lib.avatars import drawn
-from acgan_lib.experiments.ch10_avatars import GAN_STEPS, PER_KIND, networks
-from acgan_lib.objectives import acgan, cgan
+from acgan_lib.experiments.ch10_avatars import GAN_STEPS, OBJECTIVES, PER_KIND, networks
 
 RECIPE = Recipe(batch=64, rate=4e-4, betas=(0.0, 0.99), ema=0.9995)
 
@@ -32,7 +31,7 @@ def main() -> None:
     trainings = {}
     for size in (32, 64):
         data = drawn(PER_KIND, size, folder=a.root)
-        for model, objective in (("acgan", acgan()), ("cgan", cgan())):
+        for model, objective in OBJECTIVES.items():
             pair = networks(model, size, a.seed)
             training = Training(*pair, objective, data, RECIPE, a.steps, a.seed)
             training.capture()

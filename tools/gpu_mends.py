@@ -2,9 +2,9 @@
 
 Five seeds of each: FashionMNIST under eight objectives (chapter 18), under three ways of
 normalising D (chapter 4) and InfoGAN (chapter 7); avatars in ten kinds and in 80 classes, kind
-and hair; the 26 letters. Fifteen trainings at a time share the card (`tools/gpu_trainings.py`);
-meanwhile other processes measure on the CPU what is ready. Rows go to OUT/*.json one by one, the
-generators of seed 0 to OUT/*.tar. ``--only GROUP``, ``--steps N`` and ``--seeds N`` try it small.
+and hair. Fifteen trainings at a time share the card (`tools/gpu_trainings.py`); meanwhile other
+processes measure on the CPU what is ready. Rows go to OUT/*.json one by one, the generators
+of seed 0 to OUT/*.tar. ``--only GROUP``, ``--steps N`` and ``--seeds N`` try it small.
 """
 
 from __future__ import annotations
@@ -26,34 +26,21 @@ from typing import Any
 import torch
 from gpu_trainings import CUDA, Recipe, Training, together
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
 from acgan_lib import metrics
 from acgan_lib import objectives as o
-from acgan_lib.avatars import KINDS, LEVELS, PALETTES, Avatars, avatars, drawn
+from acgan_lib.avatars import Avatars, drawn
 from acgan_lib.data import LabelledImages
-from acgan_lib.experiments import ch04_norms, ch06_dose, ch07_infogan, ch10_avatars
-from acgan_lib.experiments import ch09_glyphs as ch09
-from acgan_lib.experiments._common import the_judge
+from acgan_lib.experiments import ch04_norms, ch07_infogan, ch10_avatars, ch18_mends
 from acgan_lib.experiments._results import encoded
 from acgan_lib.fashion import fashion_mnist
-from acgan_lib.glyphs import LETTERS, glyphs
-from acgan_lib.nets import Discriminator, Generator
 from acgan_lib.runtime import evaluating, seed_everything
 
 ABREAST = 15
 SEEDS = 5
-MENDS = {
-    "acgan": o.acgan(),
-    "acgan[real]": o.acgan(class_loss_on="real"),
-    "acgan[n+1]": o.acgan(class_loss_on="n+1"),
-    "cgan": o.cgan(),
-    "projection": o.projection(),
-    "tac": o.tac(),
-    "adc": o.adc(),
-    "reacgan": o.reacgan(),
-}
-FEWER = {name: MENDS[name] for name in ("acgan", "projection", "tac", "adc")}
+MENDS = ch18_mends.OBJECTIVES
+FEWER = ch18_mends.FEWER
 BOOK = Recipe(batch=100, rate=7e-4)
 NORMS = Recipe(batch=ch04_norms.BATCH_SIZE, rate=ch04_norms.RATE)
 FACES = Recipe(batch=64, rate=4e-4, betas=(0.0, 0.99), ema=0.9995)
@@ -81,18 +68,8 @@ class Group:
 
 
 def mends(model: str, data: LabelledImages, seed: int) -> tuple[Any, Any, o.Objective]:
-    """Return the book's pair for grey pictures with the heads that the objective needs."""
-    seed_everything(seed)
-    K, objective = data.num_classes, MENDS[model]
-    return Generator(num_classes=K), Discriminator(**objective.needs.heads(K)), objective
-
-
-def faces(model: str, data: LabelledImages, seed: int) -> tuple[Any, Any, o.Objective]:
-    """Return the pair of chapter 10's avatars, whose D has no BatchNorm."""
-    seed_everything(seed)
-    K, width, objective = data.num_classes, ch10_avatars.WIDTH, MENDS[model]
-    G = Generator(num_classes=K, channels=3, width=width)
-    return G, Discriminator(3, width, batch_norm=False, **objective.needs.heads(K)), objective
+    """Return chapter 18's pair with the heads that the objective needs."""
+    return *ch18_mends.networks(data, MENDS[model], seed), MENDS[model]
 
 
 def norms(model: str, data: LabelledImages, seed: int) -> tuple[Any, Any, o.Objective]:
@@ -113,62 +90,15 @@ def fashion(part: str) -> LabelledImages:
     return fashion_mnist(part)  # type: ignore[arg-type]
 
 
-def kinds_and_hair(data: Avatars) -> LabelledImages:
-    """Return the same pictures in 80 classes: kind after kind, in each the eight hair colours."""
-    hair = [*PALETTES["hair"]]
-    names = tuple(f"{kind}, {colour} hair" for kind in KINDS for colour in hair)
-    labels = data.labels * len(hair) + data.factor("hair")
-    return LabelledImages(data.images, labels, names, f"{data.source}, kind and hair")
-
-
-def measure_fashion(G: Any, job: Job) -> dict[str, Any]:
-    """Measure as chapter 6's doses are measured, CAS and undecided pictures with it."""
-    return ch06_dose.measure(G, job.seed, fashion("test"))
-
-
 def measure_norms(G: Any, job: Job) -> dict[str, Any]:
     """Measure as chapter 4 does."""
     return ch04_norms.measure(G, job.seed)
 
 
-def measure_faces(G: Any, job: Job) -> dict[str, Any]:
-    """Measure against the known truth of the ten kinds."""
-    return ch10_avatars.measure(G, 32, job.seed)
-
-
-def measure_80(G: Any, job: Job) -> dict[str, Any]:
-    """Measure 125 pictures of each class: kind and hair as asked, ground and skin as in the law."""
-    x, y = metrics.sample(G, 125, seed=job.seed)
-    return read_80(x, y)
-
-
-def read_80(x: Tensor, y: Tensor) -> dict[str, Any]:
-    """Read pictures of the 80 classes by the shipped judges, and compare them with the truth."""
-    kind, hair = y // LEVELS["hair"], y % LEVELS["hair"]
-    judge, reader = the_judge("judge_avatars32"), the_judge("factors_avatars32")
-    right_kind = metrics.in_batches(judge, judge, x).argmax(1) == kind
-    read = ch10_avatars.read_factors(reader, x)
-    right_hair = read[:, 2] == hair
-    test, n = avatars("test", 32), len(x)
-    both = right_kind & right_hair
-    by_class = torch.stack([both[y == k].float().mean() for k in range(80)])
-    cells = (y * LEVELS["ground"] + read[:, 0]) * LEVELS["skin"] + read[:, 1]
-    return {
-        "kind": metrics.proportion(int(right_kind.sum()), n),
-        "hair": metrics.proportion(int(right_hair.sum()), n),
-        "both": metrics.proportion(int(both.sum()), n),
-        "both_by_class": [round(v, 3) for v in by_class.tolist()],
-        "ms_ssim": metrics.ms_ssim_mean(metrics.ms_ssim_diversity(x, y, pairs=20)),
-        "frechet_judge_distance": metrics.frechet_judge_distance(
-            judge, x, test.normalised(), y_a=kind, y_b=test.labels, resamples=10
-        ),
-        "combinations_met": len(torch.unique(cells[both])),
-    }
-
-
-def measure_letters(G: Any, job: Job) -> dict[str, Any]:
-    """Measure as chapter 9's letters are measured."""
-    return ch09.measure(G, LETTERS, 32, job.seed)
+def measure_mends(G: Any, job: Job) -> dict[str, Any]:
+    """Measure as chapter 18 says for the group."""
+    found: dict[str, Any] = ch18_mends.measure(G, job.group, job.seed)
+    return found
 
 
 def nothing(G: Any, job: Job) -> dict[str, Any]:
@@ -184,7 +114,7 @@ def faces_data() -> Avatars:
 
 GROUPS = {
     "fashion": Group(
-        tuple(MENDS), lambda: fashion("train"), BOOK, 6_000, mends, measure_fashion
+        tuple(MENDS), lambda: fashion("train"), BOOK, 6_000, mends, measure_mends
     ),
     "infogan": Group(("infogan",), lambda: fashion("train"), BOOK, 6_000, infogan, nothing),
     "norms": Group(
@@ -192,14 +122,12 @@ GROUPS = {
         lambda: fashion("train"), NORMS, ch04_norms.STEPS, norms, measure_norms,
     ),
     "kinds": Group(
-        tuple(FEWER), faces_data, FACES, ch10_avatars.SHORT_STEPS, faces, measure_faces
+        FEWER, faces_data, FACES, ch10_avatars.SHORT_STEPS, mends, measure_mends
     ),
     "kinds_hair": Group(
-        tuple(FEWER), lambda: kinds_and_hair(faces_data()), FACES, ch10_avatars.SHORT_STEPS,
-        faces, measure_80,
-    ),
-    "letters": Group(
-        tuple(FEWER), lambda: glyphs("train", LETTERS), BOOK, 3_000, mends, measure_letters
+        FEWER, lambda: ch18_mends.kinds_and_hair(faces_data()), FACES,
+        ch18_mends.STEPS["kinds_hair"],
+        mends, measure_mends,
     ),
 }  # fmt: skip
 

@@ -15,14 +15,15 @@ from torch import Tensor, nn
 from acgan_lib import objectives
 from acgan_lib.experiments import _common
 from acgan_lib.experiments._results import record
-from acgan_lib.nets import DiscriminatorOutput, one_hot
-from acgan_lib.objectives import Batch, Objective
+from acgan_lib.nets import DiscriminatorOutput, HeadedDiscriminator, one_hot
+from acgan_lib.objectives import Batch, Needs, Objective
 from acgan_lib.runtime import seeded
 from acgan_lib.toy import _descend, hidden_layers
 from acgan_lib.train import frozen
 
 STEPS, BATCH_SIZE, WIDTH = 2_500, 128, 32
 RATE_G, RATE_D, BETAS, EMA = 5e-4, 2e-3, (0.0, 0.99), 0.995
+MEANS = (-1.0, 1.0)  # of the classes, whose standard deviations are 1
 SAMPLES = 50_000  # of each class
 NEAR = 0.25  # half the width of the strip about the border in which density is compared
 TRUE_NEAR = 0.5 * (math.erf((1 + NEAR) / math.sqrt(2)) - math.erf((1 - NEAR) / math.sqrt(2)))
@@ -39,49 +40,53 @@ GAMES: dict[str, Objective] = {
 
 
 class ToyGenerator(nn.Module):
-    """From z (n, 2) and y int64 (n,) in 0..1 to points (n, 1)."""
+    """From z (n, 2) and y int64 (n,) in 0..K-1 to points (n, 1)."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_classes: int = 2) -> None:
         super().__init__()
-        self.hidden = hidden_layers(2 + 2, WIDTH, 2, nn.ReLU())
+        self.num_classes = num_classes
+        self.hidden = hidden_layers(2 + num_classes, WIDTH, 2, nn.ReLU())
         self.to_point = nn.Linear(WIDTH, 1)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         """Return a point for each latent and class."""
-        code = torch.cat([z, one_hot(y, 2, len(z))], dim=1)
+        code = torch.cat([z, one_hot(y, self.num_classes, len(z))], dim=1)
         return self.to_point(self.hidden(code))  # type: ignore[no-any-return]
 
 
-class ToyDiscriminator(nn.Module):
-    """From points (n, 1) to a source logit and two class logits; CGAN's is also told y."""
+class ToyDiscriminator(HeadedDiscriminator):
+    """From points (n, 1) to what an objective needs of D; no spectral norm."""
 
-    def __init__(self, told: bool = False) -> None:
+    def __init__(self, needs: Needs, num_classes: int = 2) -> None:
         super().__init__()
-        self.told = told
-        self.hidden = hidden_layers(1 + 2 * told, WIDTH, 2, nn.LeakyReLU(0.2))
-        self.source_head, self.class_head = nn.Linear(WIDTH, 1), nn.Linear(WIDTH, 2)
+        heads = needs.heads(num_classes)
+        self.label_input = heads.pop("label_input")
+        self.hidden = hidden_layers(1 + self.label_input, WIDTH, 2, nn.LeakyReLU(0.2))
+        self.add_heads(WIDTH, **heads, normed=lambda layer: layer)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> DiscriminatorOutput:
         """Judge the points."""
-        if self.told:
-            x = torch.cat([x, one_hot(y, 2, len(x))], dim=1)
-        h = self.hidden(x)
-        return DiscriminatorOutput(self.source_head(h).squeeze(1), self.class_head(h))
+        if self.label_input:
+            x = torch.cat([x, one_hot(y, self.label_input, len(x))], dim=1)
+        return self.judge(self.hidden(x), y)
 
 
-def real(n: int, draws: torch.Generator) -> Batch:
+def real(n: int, draws: torch.Generator, means: tuple[float, ...] = MEANS) -> Batch:
     """Draw n labels, each class equally likely, and for each a point of its Gaussian."""
-    y = torch.randint(2, (n,), generator=draws)
-    return Batch(torch.randn(n, 1, generator=draws) + 2.0 * y[:, None] - 1.0, y)
+    y = torch.randint(len(means), (n,), generator=draws)
+    return Batch(torch.randn(n, 1, generator=draws) + torch.tensor(means)[y, None], y)
 
 
-def trained(objective: Objective, seed: int, steps: int = STEPS) -> ToyGenerator:
+def trained(
+    objective: Objective, seed: int, steps: int = STEPS, means: tuple[float, ...] = MEANS
+) -> ToyGenerator:
     """Train on fresh points in each step; return the running average of G's weights.
 
     Both rates fall linearly to 0.
     """
+    K = len(means)
     with seeded(seed, torch.device("cpu")):
-        G, D = ToyGenerator(), ToyDiscriminator(objective.needs.d_labels)
+        G, D = ToyGenerator(K), ToyDiscriminator(objective.needs, K)
     average = copy.deepcopy(G)
     draws = torch.Generator().manual_seed(seed)
     opt_g = torch.optim.Adam(G.parameters(), RATE_G, BETAS, fused=True)
@@ -89,7 +94,8 @@ def trained(objective: Objective, seed: int, steps: int = STEPS) -> ToyGenerator
     for step in range(steps):
         for optimiser, rate in ((opt_g, RATE_G), (opt_d, RATE_D)):
             optimiser.param_groups[0]["lr"] = rate * (1 - step / steps)
-        data, y = real(BATCH_SIZE, draws), torch.randint(2, (BATCH_SIZE,), generator=draws)
+        data = real(BATCH_SIZE, draws, means)
+        y = torch.randint(K, (BATCH_SIZE,), generator=draws)
         z = torch.randn(BATCH_SIZE, 2, generator=draws)
         fake = Batch(G(z, y), y, z)
         d_terms = objective.d_loss(D, data, fake._replace(images=fake.images.detach()))

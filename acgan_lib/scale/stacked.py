@@ -171,14 +171,19 @@ class StackedDiscriminator(nn.Module):
     """M discriminators of one shape behind the interface of one.
 
     Raises:
-        TypeError: unless all are `nets.Discriminator`, which see the image alone.
+        TypeError: unless all are `nets.Discriminator`, which see the image alone and name the class
+            by logits.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         super().__init__()
         for network in networks:
-            if not isinstance(network, Discriminator) or network.label_input:
-                raise TypeError("only nets.Discriminator without label_input can be stacked")
+            if not isinstance(network, Discriminator) or network.label_input or network.projection:
+                raise TypeError(
+                    "only nets.Discriminator without label_input and projection can be stacked"
+                )
+            if network.embedding_head is not None:  # its loss compares the images of a batch
+                raise TypeError("a nets.Discriminator with an embedding head does not stack")
         self.members = len(networks)
         self.whole = stack(networks)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from acgan_lib.experiments.ch08_museum.exhibits import check_class_loss
 from acgan_lib.losses import (
     class_loss,
+    d2d_loss,
     d_source_fake,
     d_source_real,
     g_source,
@@ -135,3 +136,30 @@ def test_only_the_loss_for_hidden_labels_takes_them() -> None:
 def test_labels_may_come_as_plain_numbers() -> None:
     logits = torch.randn(4, 3)
     assert torch.equal(class_loss(logits, [0, 1, 2, 0]), class_loss(logits, torch.arange(4) % 3))
+
+
+# --- data to data -------------------------------------------------------------------------------
+
+
+def test_d2d_loss_bottoms_out_at_the_log_of_one_plus_the_images_of_other_classes() -> None:
+    vectors = torch.eye(3)
+    for each in (1, 4):
+        labels = torch.arange(3).repeat(each)
+        loss = d2d_loss(vectors[labels] @ vectors.T, vectors[labels], labels)
+        assert float(loss) == pytest.approx(math.log(1 + 2 * each), rel=1e-6)
+    alone = torch.zeros(3, dtype=torch.int64)  # no image of another class: nothing to push off
+    assert float(d2d_loss(torch.rand(3, 3), vectors, alone)) == pytest.approx(0, abs=1e-6)
+
+
+def test_d2d_loss_lets_easy_pairs_go_and_pulls_the_others() -> None:
+    labels = torch.tensor([0, 1])
+    cosines = torch.tensor([[0.99, 0.0], [0.0, 0.5]], requires_grad=True)
+    embedding = torch.tensor([[1.0, 0.0], [0.0, 1.0]], requires_grad=True)
+    d2d_loss(cosines, embedding, labels).backward()
+    assert cosines.grad is not None
+    assert cosines.grad[0].tolist() == [0, 0]  # within the margin
+    assert cosines.grad[1, 1] < 0
+    assert embedding.grad is not None
+    assert embedding.grad.abs().max() == 0  # they stand at right angles
+    with pytest.raises(ValueError, match=r"embedding must be \(2, d\)"):
+        d2d_loss(cosines, embedding[:1], labels)

@@ -67,6 +67,16 @@ def test_fast_discriminator_has_the_heads_asked_for(label_input: int, class_head
         assert out.class_logits is None
 
 
+def test_switches_of_d_need_one_another() -> None:
+    with pytest.raises(ValueError, match="needs a class_head"):
+        Discriminator(width=4, embedding_head=5)
+    D = Discriminator(width=4, projection=3)
+    with pytest.raises(ValueError, match="y must hold one label"):
+        D(torch.rand(2, 1, 32, 32))
+    plain = Discriminator(width=4, batch_norm=False)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in plain.modules())
+
+
 def test_fast_pair_has_the_parameters_that_the_formula_counts() -> None:
     w, z, k, c = 32, 100, 10, 1
     conv = lambda i, o, side, bias: i * o * side * side + bias * o  # noqa: E731

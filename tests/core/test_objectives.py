@@ -7,11 +7,26 @@ import inspect
 import pytest
 import torch
 import torch.nn.functional as F
-from checks import StubD, log_softmax, real_and_fake_are_apart
+from checks import StubD, log_softmax, real_and_fake_are_apart, two_classes
 from torch import Tensor
 
 from acgan_lib.nets import Discriminator, Generator
-from acgan_lib.objectives import Batch, Needs, Objective, acgan, cgan, gan, infogan, semi
+from acgan_lib.objectives import (
+    Batch,
+    Needs,
+    Objective,
+    acgan,
+    adc,
+    cgan,
+    gan,
+    infogan,
+    projection,
+    reacgan,
+    semi,
+    tac,
+)
+from acgan_lib.scale.stacked import StackedDiscriminator
+from acgan_lib.train import TrainConfig, fit
 
 LABELS = torch.tensor([0, 1, 2, 1])
 
@@ -189,7 +204,7 @@ def test_label_without_a_d_that_takes_one_changes_nothing() -> None:
 
 # --- what an objective states -------------------------------------------------------------------
 
-ALL = [gan, cgan, acgan, semi, infogan]
+ALL = [gan, cgan, acgan, semi, infogan, projection, tac, adc, reacgan]
 
 
 @pytest.mark.parametrize(
@@ -204,12 +219,16 @@ ALL = [gan, cgan, acgan, semi, infogan]
         (semi(class_loss_on="n+1"), (0, 6, 0), True, False),
         (infogan(), (0, 5, 2), True, False),
         (infogan(codes=7), (0, 5, 7), True, False),
+        (projection(), (0, 0, 0, 5, 0), True, True),
+        (tac(), (0, 10, 0), True, True),
+        (adc(), (0, 10, 0), True, True),
+        (reacgan(), (0, 5, 0, 0, 64), True, True),
     ],
     ids=lambda o: getattr(o, "name", ""),
 )
 def test_each_objective_states_what_it_needs(objective, heads, g_labels, real_labels) -> None:
-    names = ("label_input", "class_head", "code_head")
-    assert objective.needs.heads(5) == dict(zip(names, heads, strict=True))
+    names = ("label_input", "class_head", "code_head", "projection", "embedding_head")
+    assert objective.needs.heads(5) == dict(zip(names, (*heads, 0, 0)[:5], strict=True))
     assert objective.needs.g_labels is g_labels
     assert objective.needs.real_labels is real_labels
     assert objective.needs.rows == 1
@@ -266,3 +285,123 @@ def test_semi_in_the_n_plus_1_form_names_fakes_by_the_last_class() -> None:
     terms = semi(class_loss_on="n+1").d_loss(StubD(), Batch(real, labels), Batch(fake, LABELS))
     by_hand = -float(mean_log_p(fake[:, 1:], torch.full((4,), 3)))
     assert float(terms["d_class_fake"]) == pytest.approx(by_hand, rel=1e-6)
+
+
+# --- what mends AC-GAN --------------------------------------------------------------------------
+
+
+def test_tac_learns_the_class_of_real_images_and_of_generated_ones_apart() -> None:
+    real, fake = rows(6, seed=1), rows(6, seed=2)
+    batches = Batch(real, LABELS), Batch(fake, LABELS.flip(0))
+    terms = tac(g_class_weight=0.3).d_loss(StubD(), *batches)
+    expected = {
+        "d_source_real": -float(real[:, 0].sigmoid().log().mean()),
+        "d_source_fake": -float((-fake[:, 0]).sigmoid().log().mean()),
+        "d_class_real": -float(mean_log_p(real[:, 1:4], LABELS)),
+        "d_twin_fake": -float(mean_log_p(fake[:, 4:], LABELS.flip(0))),
+    }
+    assert {k: float(v) for k, v in terms.items()} == pytest.approx(expected, rel=1e-6)
+    paid = mean_log_p(fake[:, 1:4], LABELS.flip(0)) - mean_log_p(fake[:, 4:], LABELS.flip(0))
+    expected_g = -float(fake[:, 0].sigmoid().log().mean()) - 0.3 * float(paid)
+    assert total(tac(g_class_weight=0.3).g_loss(StubD(), batches[1])) == pytest.approx(expected_g)
+
+
+def test_adc_tells_real_classes_from_generated_ones() -> None:
+    real, fake = rows(6, seed=3), rows(6, seed=4)
+    batches = Batch(real, LABELS), Batch(fake, LABELS.flip(0))
+    terms = adc(g_class_weight=0.3).d_loss(StubD(), *batches)
+    expected = {
+        "d_source_real": -float(real[:, 0].sigmoid().log().mean()),
+        "d_source_fake": -float((-fake[:, 0]).sigmoid().log().mean()),
+        "d_class_real": -float(mean_log_p(real[:, 1:], LABELS)),
+        "d_class_fake": -float(mean_log_p(fake[:, 1:], LABELS.flip(0) + 3)),
+    }
+    assert {k: float(v) for k, v in terms.items()} == pytest.approx(expected, rel=1e-6)
+    # G's two class terms leave the difference of two logits: the softmax's sum cancels.
+    y = LABELS.flip(0)
+    difference = (fake[range(4), 1 + y] - fake[range(4), 4 + y]).mean()
+    expected_g = -float(fake[:, 0].sigmoid().log().mean()) - 0.3 * float(difference)
+    assert total(adc(g_class_weight=0.3).g_loss(StubD(), batches[1])) == pytest.approx(expected_g)
+
+
+def test_projections_source_logit_is_miyatos_and_its_losses_are_cgans() -> None:
+    torch.manual_seed(0)
+    D = Discriminator(width=4, **projection().needs.heads(3)).double().eval()
+    x = torch.rand(4, 1, 32, 32, dtype=torch.float64) * 2 - 1
+    features = D.trunk(x)
+    by_hand = torch.stack([
+        D.source_head.weight[0] @ h + D.source_head.bias[0] + D.class_vectors.weight[:, k] @ h
+        for h, k in zip(features, LABELS, strict=True)
+    ])  # fmt: skip
+    torch.testing.assert_close(D(x, LABELS).source_logit, by_hand)
+    batch = Batch(x, LABELS)
+    for mine, cgans in (
+        (projection().d_loss(D, batch, batch), cgan().d_loss(D, batch, batch)),
+        (projection().g_loss(D, batch), cgan().g_loss(D, batch)),
+    ):
+        assert mine == cgans
+
+
+def test_reacgan_compares_directions() -> None:
+    torch.manual_seed(0)
+    D = Discriminator(width=4, **reacgan(embedding=5).needs.heads(3)).double().eval()
+    real, fake = torch.rand(2, 4, 1, 32, 32, dtype=torch.float64) * 2 - 1
+    h = D.embedding_head(D.trunk(real))
+    f = h / h.norm(dim=1, keepdim=True)
+    v = D.class_head.weight / D.class_head.weight.norm(dim=1, keepdim=True)
+    out = D(real)
+    torch.testing.assert_close(out.embedding, f.float())
+    torch.testing.assert_close(out.class_logits.double(), f @ v.T, rtol=1e-5, atol=1e-6)
+    objective = reacgan(class_weight=0.3, margin=0.9, temperature=0.2, embedding=5)
+    terms = objective.d_loss(D, Batch(real, LABELS), Batch(fake, LABELS.flip(0)))
+    assert terms.keys() == {"d_source_real", "d_source_fake", "d_class_real"}
+    expected = 0.3 * d2d_by_hand(f, v, LABELS, 0.9, 0.2)
+    assert terms["d_class_real"].item() == pytest.approx(expected, rel=1e-4)
+    again = objective.g_loss(D, Batch(real, LABELS))
+    assert again["g_class"].item() == pytest.approx(expected, rel=1e-4)
+
+
+def d2d_by_hand(f: Tensor, v: Tensor, labels: Tensor, margin: float, temperature: float) -> float:
+    """The data-to-data cross-entropy of Kang et al. 2021, image by image."""
+    losses, f, v = [], f.detach(), v.detach()
+    for i, k in enumerate(labels.tolist()):
+        own = torch.exp(torch.clamp(f[i] @ v[k] - margin, max=0) / temperature)
+        others = [
+            torch.exp(torch.clamp(f[i] @ f[j] - (1 - margin), min=0) / temperature)
+            for j in range(len(labels))
+            if labels[j] != k
+        ]
+        losses.append(-torch.log(own / (own + sum(others))))
+    return float(sum(losses)) / len(losses)
+
+
+@pytest.mark.parametrize("make", [projection, tac, adc, reacgan])
+def test_a_mend_trains_for_a_step_with_the_heads_it_needs(make) -> None:
+    objective = make()
+    data = two_classes()
+    G = Generator(latent_dim=4, num_classes=2, width=4)
+    D = Discriminator(width=4, **objective.needs.heads(2))
+    config = TrainConfig(batch_size=8, progress=False)
+    before = [p.clone() for network in (G, D) for p in network.parameters()]
+    history = fit(G, D, data, objective, steps=2, config=config).history
+    assert all(v == v for v in history.rows[-1].values())
+    after = [p for network in (G, D) for p in network.parameters()]
+    assert sum(not torch.equal(a, b) for a, b in zip(before, after, strict=True)) >= len(after) - 8
+    with pytest.raises(ValueError, match=f"{objective.name} needs Discriminator"):
+        fit(G, Discriminator(width=4), data, objective, steps=1, config=config)
+
+
+@pytest.mark.parametrize("make", [projection, reacgan])
+def test_what_compares_images_or_is_told_labels_is_not_stacked(make) -> None:
+    D = Discriminator(width=4, **make().needs.heads(2))
+    with pytest.raises(TypeError, match="stack"):
+        StackedDiscriminator([D, D])
+
+
+def test_tac_and_adc_stack_as_acgan_does() -> None:
+    torch.manual_seed(0)
+    networks = [Discriminator(width=4, **tac().needs.heads(2)).eval() for _ in range(2)]
+    x = torch.rand(6, 1, 32, 32)
+    whole = StackedDiscriminator(networks)(x).class_logits
+    apart = torch.cat([D(part).class_logits for D, part in zip(networks, x.split(3), strict=True)])
+    torch.testing.assert_close(whole, apart)

@@ -92,7 +92,7 @@ def rehearse(
         batch_size=50, lr_g=rate, lr_d=rate, log_every=25, precision="fp32",
         seed=seed, progress=False,
     )  # fmt: skip
-    head = {"label_input": K} if is_cgan else {"class_head": K}
+    head: dict[str, Any] = {"label_input": K} if is_cgan else {"class_head": K}
     torch.manual_seed(seed)
     with installed(name):
         G, D = nets.Generator(width=WIDTH), nets.Discriminator(width=WIDTH, **head)
