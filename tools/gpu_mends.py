@@ -28,7 +28,6 @@ from gpu_trainings import CUDA, Recipe, Training, together
 from safetensors.torch import save
 from torch import nn
 
-from acgan_lib import metrics
 from acgan_lib import objectives as o
 from acgan_lib.avatars import Avatars, drawn
 from acgan_lib.data import LabelledImages
