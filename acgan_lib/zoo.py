@@ -40,6 +40,8 @@ _CLASSES = {
     "Judge": "acgan_lib.judge",
     "SplitGenerator": "acgan_lib.scale.splits",
     "PaperGenerator": "acgan_lib.experiments.ch17_paper_nets",
+    "Matcher": "acgan_lib.families.text",
+    "TextGenerator": "acgan_lib.families.text",
 }
 _KEY = "acgan_lib"  # of our part of a file's metadata
 _ZEROS = "0" * 64  # stand where the SHA-256 will, while it is taken

@@ -269,7 +269,8 @@ def file_name(name: str, folder: Path | None = None) -> str:
 
 def generators(folder: Path | None = None) -> list[str]:
     """Return the names of the checkpoints that are generators, sorted."""
-    return [n for n in zoo.names(folder) if zoo.manifest(n, folder)["class"] == "Generator"]
+    kinds = ("Generator", "TextGenerator")
+    return [n for n in zoo.names(folder) if zoo.manifest(n, folder)["class"] in kinds]
 
 
 def export_all(target: str | Path, checkpoints: Path | None = None) -> list[Export]:
