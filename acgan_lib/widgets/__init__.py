@@ -5,6 +5,7 @@ Each widget is one anywidget over modules of ``front/``. ``explorer(G)`` is wher
 - A generator's faces (``LatentExplorer``, ``ClassSwap``, ``ClassMix``, ``LatentMap`` and
   ``SideBySide``) draw with the reader's own G. They are each a ``GeneratorFace`` and share
   their keyword arguments, ``View``.
+- ``TextToImage`` is one more, under a text box.
 - Recorded pictures (``Scrubber`` and ``Scoreboard``) and questions (``quiz`` of what ``ask``
   returns) need no kernel.
 - ``widgets.playground`` records 2-D games; ``widgets.export`` writes generators as ONNX files,
@@ -23,8 +24,9 @@ from acgan_lib.widgets.faces import (
 )  # fmt: skip
 from acgan_lib.widgets.questions import Quiz, ask, quiz
 from acgan_lib.widgets.recorded import Scoreboard, Scrubber
+from acgan_lib.widgets.sentence import TextToImage
 
 __all__ = [
     "ClassMix", "ClassSwap", "GeneratorFace", "LatentExplorer", "LatentMap", "Quiz", "Scoreboard",
-    "Scrubber", "SideBySide", "View", "ask", "explorer", "quiz",
+    "Scrubber", "SideBySide", "TextToImage", "View", "ask", "explorer", "quiz",
 ]  # fmt: skip

@@ -167,9 +167,7 @@ def test_training_the_encoders_lowers_the_loss_and_leaves_the_random_state() -> 
 def test_the_best_d_of_gan_cls_is_that_of_the_closed_form() -> None:
     """A table of logits, one for each picture and caption, descends the expected losses."""
     draws = torch.Generator().manual_seed(0)
-    p, w, g = (
-        torch.rand(12, generator=draws, dtype=torch.float64).add(0.1) for _ in range(3)
-    )
+    p, w, g = (torch.rand(12, generator=draws, dtype=torch.float64).add(0.1) for _ in range(3))
     p, w, g = (x / x.sum() for x in (p, w, g))
     a = torch.zeros(12, dtype=torch.float64, requires_grad=True)
 

@@ -5,7 +5,8 @@
 import { readSentence } from "./sentence.js";
 import { newId } from "./ui.js";
 
-/** @typedef {{seed: number, coords: number[], label?: number, a?: number, b?: number, t?: number, text?: string}} State */
+/** @typedef {{seed: number, coords: number[], label?: number, a?: number, b?: number, t?: number,
+ *   text?: string}} State */
 /** @typedef {{n: number, h: number, w: number, c: number, bytes: Uint8Array}} Frame */
 /** @typedef {{render: (request: State) => Promise<Frame>, close: () => void}} Engine */
 

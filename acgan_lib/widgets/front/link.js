@@ -6,7 +6,8 @@
 // the second one's share; w: which widget of the page, counted from 1. What is left out is as the
 // page shows it at first, and w is 1. A link that breaks any rule is ignored as a whole.
 
-/** @typedef {{seed: number, coords: number[], label?: number, a?: number, b?: number, t?: number, text?: string}} State */
+/** @typedef {{seed: number, coords: number[], label?: number, a?: number, b?: number, t?: number,
+ *   text?: string}} State */
 
 /** @param {State} state @param {number} place @returns {string} */
 export function formatLink(state, place) {
@@ -71,8 +72,9 @@ export function parseLink(hash, { start, ranges, classes, fixed = false }) {
     [state.t] = t;
   }
   if (found.has("text")) {
-    if (start.text === undefined) return null;
-    state.text = found.get("text") ?? "";
+    const text = found.get("text") ?? "";
+    if (start.text === undefined || !text || text.length > 200) return null;
+    state.text = text;
   }
   return state;
 }
