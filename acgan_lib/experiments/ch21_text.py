@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any, Literal
@@ -130,7 +131,8 @@ def matcher_avatars(
 def codes(encoder: text.TextEncoder, texts: Sequence[str], device: torch.device) -> Tensor:
     """Return the codes of sentences, float (n, size) on `device`."""
     encoder = encoder.to(device)
-    return torch.cat([encoder(part.to(device)) for part in text.numbers(texts).split(8_192)])
+    parts = torch.split(text.numbers(texts), 8_192)
+    return torch.cat([encoder(part.to(device)) for part in parts])
 
 
 def captioned(
@@ -165,7 +167,7 @@ def captured(step: Callable[[], Any], device: torch.device) -> Callable[[], Any]
     """Return what repeats a step: on CUDA a graph of its kernels on a stream of its own."""
     if device.type != "cuda" or EAGER:
         return step
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(4):  # the optimisers' state must be there before the capture
@@ -235,7 +237,8 @@ def combinations() -> Tensor:
     rows = torch.cartesian_prod(*(torch.arange(len(text.VALUES[a])) for a in text.ATTRIBUTES))
     bare = torch.isin(rows[:, 0], torch.tensor([KINDS.index(k) for k in WITHOUT_GLASSES]))
     rows[bare, 4] = NO_FACTOR
-    return torch.unique(rows, dim=0)
+    found: Tensor = torch.unique(rows, dim=0)
+    return found
 
 
 @torch.no_grad()
@@ -244,7 +247,7 @@ def draw(G: text.TextGenerator, texts: Sequence[str], seed: int) -> Tensor:
     device = next(G.parameters()).device
     z = torch.randn(len(texts), G.latent_dim, generator=torch.Generator().manual_seed(seed))
     words = text.numbers(texts)
-    parts = zip(z.split(500), words.split(500), strict=True)
+    parts = zip(torch.split(z, 500), torch.split(words, 500), strict=True)
     return torch.cat([G(a.to(device), b.to(device)).cpu() for a, b in parts])
 
 
@@ -473,6 +476,7 @@ def keep_samples(model: Model, G: text.TextGenerator, seed: int, ship: bool) -> 
 
 RUNS: dict[str, Callable[..., Any]] = {
     "matcher_avatars": matcher_avatars,
+    "matcher_avatars_bag": partial(matcher_avatars, order=False),
     "text_avatars": text_avatars,
     "text_controls": text_controls,
     "real_text": measure_real,

@@ -494,7 +494,7 @@ class TextGame:
             ):
                 if mean.is_floating_point():
                     mean.lerp_(now, 1 - self.ema)
-        return terms | g_terms
+        return {name: term.detach() for name, term in (terms | g_terms).items()}
 
     def _descend(self, which: int, terms: dict[str, Tensor]) -> None:
         optimiser = self.optimisers[which]
