@@ -427,7 +427,8 @@ class TextGame:
         G: of which ``painter`` learns; the encoder made the codes and stays as it is.
         D: its opponent.
         data: on the device of both.
-        batch_size, rate, betas, ema: of the training; the rates of both are alike.
+        batch_size, rate, betas: of the training; the rates of both are alike.
+        ema: decay of the running average, reached after 9 / (1 - ema) steps.
         z_weight: what the reading back of z's first ``D.reads`` entries weighs (Chen et al. 2016).
     """
 
@@ -446,6 +447,7 @@ class TextGame:
         self.G, self.D, self.data = G, D, data
         self.batch_size, self.rate, self.ema, self.z_weight = batch_size, rate, ema, z_weight
         self.G_ema = copy.deepcopy(G).eval().requires_grad_(False)
+        self.taken = torch.zeros((), device=data.images.device)  # steps, where a graph counts too
         on_cuda = data.images.device.type == "cuda"
         start = torch.tensor(rate, device=data.images.device) if on_cuda else rate
         self.optimisers = [
@@ -487,13 +489,16 @@ class TextGame:
                 g_terms["g_z"] = self.z_weight * F.mse_loss(read_back, z[:, : D.reads])
             self._descend(1, g_terms)
         with torch.no_grad():
+            self.taken += 1
+            # Short at first, or the average would long remember G's first weights.
+            share = (9 / (10 + self.taken)).clamp_min(1 - self.ema)
             for mean, now in zip(
                 (*self.G_ema.painter.parameters(), *self.G_ema.painter.buffers()),
                 (*G.painter.parameters(), *G.painter.buffers()),
                 strict=True,
             ):
                 if mean.is_floating_point():
-                    mean.lerp_(now, 1 - self.ema)
+                    mean.lerp_(now, share)
         return {name: term.detach() for name, term in (terms | g_terms).items()}
 
     def _descend(self, which: int, terms: dict[str, Tensor]) -> None:

@@ -395,9 +395,7 @@ def test_a_seed_means_one_z_in_python_and_in_a_browser(page) -> None:
     for seed in (0, 1, 7, 12345, 2**31, 2**32 - 1):
         for dim in (1, 100, 101):
             found = page.evaluate("([s, d]) => Array.from(engines.seeded(s, d))", [seed, dim])
-            torch.testing.assert_close(
-                torch.tensor(found), seeded(seed, dim), rtol=1e-6, atol=1e-7
-            )
+            torch.testing.assert_close(torch.tensor(found), seeded(seed, dim), rtol=1e-6, atol=1e-7)
 
 
 def test_seeded_vectors_are_standard_normal_and_seeds_differ() -> None:
