@@ -29,6 +29,7 @@ CAPTIONS = 4  # of each picture, and as many wrong ones
 BATCH, LATENT, READS = 64, 64, 8
 WIDTH, STEPS = 48, 20_000  # of what ships
 SHORT_WIDTH, SHORT_STEPS = 32, 3_000  # of the controls
+SMALL_STEPS = 600  # of those that a CPU trains
 BY = ("model", "seed", "steps")
 Model = Literal[
     "GAN-CLS", "GAN-CLS, reads z", "random mismatches", "no mismatches", "shuffled captions",
@@ -214,16 +215,21 @@ def play(games: Sequence[text.TextGame], steps: int, seconds: float = math.inf) 
 
 def trained(
     models: Sequence[Model], seed: int, steps: int, data: Avatars, matcher: text.Matcher,
-    device: torch.device, seconds: float = math.inf, width: int = WIDTH,
+    device: torch.device, seconds: float = math.inf, width: int = WIDTH, **how: Any,
 ) -> tuple[dict[Model, text.TextGenerator], int]:  # fmt: skip
-    """Train models side by side from the same first weights; return G's averages, and the steps."""
+    """Train models side by side from the same first weights; return G's averages, and the steps.
+
+    `how`: more settings of `text.TextGame`.
+    """
     games = {}
     for model, part in captioned(data, matcher, models, seed, device).items():
         with seeded(seed, device):
             G = text.TextGenerator(LATENT, width, 32, matcher.size, matcher.order)
             D = text.TextDiscriminator(matcher.size, width, 32, READS if model == READS_Z else 0)
         G.encoder.load_state_dict(matcher.text.state_dict())
-        games[model] = text.TextGame(G.to(device), D.to(device), part, batch_size=BATCH)
+        games[model] = text.TextGame(
+            G.to(device), D.to(device), part, **{"batch_size": BATCH, **how}
+        )
     with seeded(seed, device):
         taken = play([*games.values()], steps, seconds)
     return {model: game.G_ema for model, game in games.items()}, taken
@@ -464,6 +470,23 @@ def text_controls(
     )
 
 
+def text_small(seed: int = 0, steps: int = SMALL_STEPS) -> None:
+    """Train GAN-CLS and three controls on the shipped pictures, small enough for a CPU."""
+    matcher, data = zoo.load("matcher_avatars"), seen(avatars("train", 32))
+    assert isinstance(matcher, text.Matcher)
+    models = [model for model in CONTROLS if model != READS_Z]
+    found, taken = trained(
+        models, seed, steps, data, matcher, pick_device(), width=16, batch_size=32, rate=1e-3
+    )
+    every = combinations()
+    for model, G in found.items():
+        measured = asked(G, every[~text.is_held_out(every)], 500, seed)
+        _common.show(model, seed, measured)
+        if _common.is_whole(steps, SMALL_STEPS):
+            row = {"model": model, "seed": seed, "steps": taken, "seen": measured}
+            _results.record("text_small", row)
+
+
 def keep_samples(model: Model, G: text.TextGenerator, seed: int, ship: bool) -> None:
     """Keep seed 0's pictures of SENTENCES, four z each: uint8 (sentences, 4, 3, 32, 32)."""
     if seed == 0:
@@ -479,5 +502,6 @@ RUNS: dict[str, Callable[..., Any]] = {
     "matcher_avatars_bag": partial(matcher_avatars, order=False),
     "text_avatars": text_avatars,
     "text_controls": text_controls,
+    "text_small": text_small,
     "real_text": measure_real,
 }
