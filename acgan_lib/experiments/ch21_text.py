@@ -1,4 +1,9 @@
-"""Text to image on avatars at 32 px: the encoder that reads captions, and GAN-CLS with controls."""
+"""Text to image on avatars at 32 px: the encoder that reads captions, and GAN-CLS with controls.
+
+What ships was trained on a GPU for as long as it was lent, 149 seconds beside another training. Its
+running average had no short start then; the first weights' share of 0.028 was taken out afterwards
+(as Adam corrects its averages), and the networks measured again.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +33,7 @@ MATCHER_STEPS = 600
 CAPTIONS = 4  # of each picture, and as many wrong ones
 BATCH, LATENT, READS = 64, 64, 8
 WIDTH, STEPS = 48, 20_000  # of what ships
-SHORT_WIDTH, SHORT_STEPS = 32, 3_000  # of the controls
+BAG_WIDTH, BAG_STEPS = 32, 3_000
 SMALL_STEPS = 600  # of those that a CPU trains
 BY = ("model", "seed", "steps")
 Model = Literal[
@@ -38,9 +43,7 @@ Model = Literal[
 PLAIN: Model = "GAN-CLS"
 READS_Z: Model = "GAN-CLS, reads z"
 BAG: Model = "bag of words"
-CONTROLS: tuple[Model, ...] = (
-    PLAIN, READS_Z, "random mismatches", "no mismatches", "shuffled captions",
-)  # fmt: skip
+CONTROLS: tuple[Model, ...] = (PLAIN, "random mismatches", "no mismatches", "shuffled captions")
 NAMES: dict[Model, str] = {PLAIN: "text_avatars", READS_Z: "text_avatars_z"}
 SENTENCES = (
     "a pixel-art face with blue hair on a yellow ground, glasses",
@@ -415,7 +418,7 @@ def text_avatars(
     width: int = WIDTH,
     n: int = 2_000,
 ) -> float:
-    """Train GAN-CLS on captions of avatars, with and without reading z back; ship and measure both.
+    """Train GAN-CLS on captions, with and without reading z back; measure both, and ship them.
 
     Returns the seconds that the training took.
     """
@@ -447,36 +450,12 @@ def text_avatars(
     return spent
 
 
-def text_controls(
-    seed: int = 0,
-    steps: int = SHORT_STEPS,
-    root: str | Path | None = None,
-    *,
-    seconds: float = math.inf,
-) -> float:
-    """Train the controls of GAN-CLS, and itself, at a fifth of the budget, and measure them."""
-    share = seconds / (len(CONTROLS) + 1)
-    spent = text_avatars(
-        seed,
-        steps,
-        root,
-        models=CONTROLS,
-        seconds=len(CONTROLS) * share,
-        width=SHORT_WIDTH,
-        n=1_000,
-    )
-    return spent + text_avatars(
-        seed, steps, root, models=(BAG,), seconds=share, width=SHORT_WIDTH, n=1_000
-    )
-
-
 def text_small(seed: int = 0, steps: int = SMALL_STEPS) -> None:
     """Train GAN-CLS and three controls on the shipped pictures, small enough for a CPU."""
     matcher, data = zoo.load("matcher_avatars"), seen(avatars("train", 32))
     assert isinstance(matcher, text.Matcher)
-    models = [model for model in CONTROLS if model != READS_Z]
     found, taken = trained(
-        models, seed, steps, data, matcher, pick_device(), width=16, batch_size=32, rate=1e-3
+        CONTROLS, seed, steps, data, matcher, pick_device(), width=16, batch_size=32, rate=1e-3
     )
     every = combinations()
     for model, G in found.items():
@@ -501,7 +480,7 @@ RUNS: dict[str, Callable[..., Any]] = {
     "matcher_avatars": matcher_avatars,
     "matcher_avatars_bag": partial(matcher_avatars, order=False),
     "text_avatars": text_avatars,
-    "text_controls": text_controls,
+    "text_bag": partial(text_avatars, models=(BAG,), steps=BAG_STEPS, width=BAG_WIDTH),
     "text_small": text_small,
     "real_text": measure_real,
 }

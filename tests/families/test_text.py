@@ -49,7 +49,8 @@ def test_attributes_are_said_as_often_as_asked(table: torch.Tensor) -> None:
     expected = torch.tensor([0.75 + silent, 0.75, 0.75, 0.75, 0.75])
     share = said.sum(0) / can.sum(0)
     torch.testing.assert_close(share, expected, rtol=0, atol=4 * 0.43 / len(rows) ** 0.5)
-    assert not said[~can].any() and said.any(1).all()
+    assert not said[~can].any()
+    assert said.any(1).all()
 
 
 def test_a_random_caption_is_true_as_often_as_the_law_says() -> None:
@@ -73,18 +74,21 @@ def test_one_off_is_off_in_one_attribute_that_is_said(table: torch.Tensor) -> No
     wanted, mask = text.one_off(rows, said, draws)
     changed = wanted != rows
     assert torch.equal(changed.sum(1), torch.ones(len(rows), dtype=torch.int64))
-    assert bool((changed <= said).all()) and bool((mask <= said).all())
+    assert bool((changed <= said).all())
+    assert bool((mask <= said).all())
     assert not text.is_true(wanted, mask, rows).any()
     assert not text.is_held_out(wanted).any()
     dropped = said & ~mask
-    assert not dropped[:, :4].any() and bool(changed[dropped.any(1), 0].all())
+    assert not dropped[:, :4].any()
+    assert bool(changed[dropped.any(1), 0].all())
     # A caption that says k attributes is off in each of them with probability 1/k.
     share = (changed[:, 2].float().mean(), (said[:, 2] / said.sum(1)).mean())
     assert abs(float(share[0] - share[1])) < 0.01
     with pytest.raises(ValueError, match="nothing"):
         text.one_off(rows[:1], torch.zeros(1, 5, dtype=torch.bool), draws)
     out = torch.tensor([[8, 0, 0, 6, 0]])  # a pixel-art face with pink hair
-    assert bool(text.is_held_out(out)) and not text.is_held_out(out, ["hair on ground"])
+    assert bool(text.is_held_out(out))
+    assert not text.is_held_out(out, ["hair on ground"])
     with pytest.raises(ValueError, match="held-out"):
         text.one_off(out, out >= 0, draws)
 
@@ -143,7 +147,8 @@ def test_training_the_encoders_lowers_the_loss_and_leaves_the_random_state() -> 
     data = data.subset(torch.nonzero(~text.is_held_out(text.factor_table(data))).flatten())
     before = torch.get_rng_state()
     matcher = text.train_matcher(data, steps=12, batch_size=16)
-    assert torch.equal(before, torch.get_rng_state()) and not matcher.training
+    assert torch.equal(before, torch.get_rng_state())
+    assert not matcher.training
     with pytest.raises(ValueError, match="steps"):
         text.train_matcher(data, steps=0)
 
@@ -219,7 +224,8 @@ def test_a_step_moves_both_networks_and_not_the_encoder(reads: int) -> None:
     d_before = {k: v.clone() for k, v in game.D.named_parameters()}
     terms = game.step()
     names = {"d_right", "d_wrong", "d_fake", "g"} | ({"d_z", "g_z"} if reads else set())
-    assert terms.keys() == names and all(bool(t.isfinite()) for t in terms.values())
+    assert terms.keys() == names
+    assert all(bool(t.isfinite()) for t in terms.values())
     after = game.G.state_dict()
     for name, value in before.items():
         if name.startswith("encoder"):

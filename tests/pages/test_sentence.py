@@ -64,7 +64,8 @@ def test_the_page_reads_sentences_as_python_does(browser: Browser) -> None:
     page.close()
     read = [text.read(sentence) for sentence in sentences]
     assert [(f["known"], f["unknown"]) for f in found] == read
-    assert any(unknown for _, unknown in read) and any(len(known) > 5 for known, _ in read)
+    assert any(unknown for _, unknown in read)
+    assert any(len(known) > 5 for known, _ in read)
 
 
 @pytest.mark.parametrize("built", [False, True])
@@ -124,7 +125,8 @@ def test_a_finger_on_the_pad_of_a_phone(page_with: Open, G: text.TextGenerator) 
     moved = shown(widget) or {}
     page.wait_for_function("waiting === 0")
     moved = shown(widget)
-    assert moved["coords"][0] > 0 and moved["coords"][1] == 0
+    assert moved["coords"][0] > 0
+    assert moved["coords"][1] == 0
     pad.tap()
     page.wait_for_function("waiting === 0")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
