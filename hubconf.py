@@ -27,6 +27,10 @@ _CALLED = {
     "(n, 10), the kind, one-hot, or (n, 19) with three colours; to images, float in [-1, 1].",
     "Judge": "``judge(x)``: images, float in [-1, 1], to one number for each class, or for each "
     "style factor; ``judge.features(x)`` is (n, 128).",
+    "Matcher": "``matcher.image(x)`` and ``matcher.text(words)``: codes of pictures and captions, "
+    "float (n, 64); ``acgan_lib.families.text.numbers`` turns sentences into words.",
+    "TextGenerator": "``G(z, words)``: z float (n, latent_dim), standard normal; words int64 "
+    "(n, 24) from ``acgan_lib.families.text.numbers``; to images, float in [-1, 1].",
 }
 _DRAWS = (
     "``G(z, y)``: z float (n, latent_dim), standard normal; y int64 (n,), a class from 0 to "

@@ -44,6 +44,8 @@ _CLASSES = {
     "Translator": "acgan_lib.families.cyclegan",
     "Flow": "acgan_lib.families.diffusion",
     "GrowingGenerator": "acgan_lib.families.progressive",
+    "Matcher": "acgan_lib.families.text",
+    "TextGenerator": "acgan_lib.families.text",
 }
 _KEY = "acgan_lib"  # of our part of a file's metadata
 _ZEROS = "0" * 64  # stand where the SHA-256 will, while it is taken

@@ -5,6 +5,7 @@ Each widget is one anywidget over modules of ``front/``. ``explorer(G)`` is wher
 - A generator's faces (``LatentExplorer``, ``ClassSwap``, ``ClassMix``, ``LatentMap`` and
   ``SideBySide``) draw with the reader's own G. They are each a ``GeneratorFace`` and share
   their keyword arguments, ``View``.
+- ``TextToImage`` is one more, under a text box.
 - ``Denoiser`` shows a flow's way from noise to a picture.
 - Recorded pictures (``Scrubber`` and ``Scoreboard``) and questions (``quiz`` of what ``ask``
   returns) need no kernel.
@@ -28,10 +29,11 @@ from acgan_lib.widgets.faces import (
 )  # fmt: skip
 from acgan_lib.widgets.questions import Quiz, ask, quiz
 from acgan_lib.widgets.recorded import Scoreboard, Scrubber
+from acgan_lib.widgets.sentence import TextToImage
 from acgan_lib.widgets.translation import Translation
 
 __all__ = [
     "ClassMix", "ClassSwap", "Denoiser", "Drawing", "GeneratorFace", "LatentExplorer", "LatentMap",
-    "Preset", "Quiz", "Scoreboard", "Scrubber", "SideBySide", "Translation", "View", "ask",
-    "explorer", "quiz",
+    "Preset", "Quiz", "Scoreboard", "Scrubber", "SideBySide", "TextToImage", "Translation", "View",
+    "ask", "explorer", "quiz",
 ]  # fmt: skip

@@ -33,7 +33,7 @@ from acgan_lib.nets import ConditionalGenerator
 FORMAT = 1  # in every file's name: raise it when the same checkpoint gives another file
 OPSET = 18
 # Classes whose checkpoints are exported as they are.
-DRAW = ("Generator", "GrowingGenerator", "UNet", "Translator")
+DRAW = ("Generator", "GrowingGenerator", "TextGenerator", "UNet", "Translator")
 LIMIT = {False: 1e-5, True: 2 / 255}  # largest difference to torch by `half`: one of 256 levels
 
 
