@@ -44,7 +44,7 @@ def listing(known: dict[str, Run]) -> str:
     for name, run in known.items():
         function = run.func if isinstance(run, partial) else run
         chapter = int(function.__module__.split(".")[2][2:4])
-        lines.append(f"{name:25}chapter {chapter:2}  {str(function.__doc__).splitlines()[0]}")
+        lines.append(f"{name:28}chapter {chapter:2}  {str(function.__doc__).splitlines()[0]}")
     return "\n".join(lines)
 
 
