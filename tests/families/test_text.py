@@ -173,7 +173,9 @@ def test_the_best_d_of_gan_cls_is_that_of_the_closed_form() -> None:
             a.zero_()
         optimiser = torch.optim.LBFGS([a], max_iter=200, tolerance_grad=1e-12, tolerance_change=0)
 
-        def closure(mismatch: bool = mismatch) -> torch.Tensor:
+        def closure(
+            mismatch: bool = mismatch, optimiser: torch.optim.LBFGS = optimiser
+        ) -> torch.Tensor:
             optimiser.zero_grad()
             loss = expected(mismatch)
             loss.backward()

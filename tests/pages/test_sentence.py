@@ -40,13 +40,13 @@ def picture(G: text.TextGenerator, sentence: str, seed: int = 0, coords: Any = (
 def test_the_page_reads_sentences_as_python_does(browser: Browser) -> None:
     draws = random.Random(0)
     bits = [
-        *text.WORDS, "pixel art", "Big Ears", "toon", "moustache", "caf\u00e9", "\ud30c\ub780", "3", "-", "--",
-        "HAIR", "big-ears,big", "smile", "'glasses'", "(a)", "\n", "\t", "x-art", "pixel", "art",
+        *text.WORDS, "pixel art", "Big Ears", "toon", "moustache", "caf\u00e9", "\ud30c\ub780", "3",
+        "-", "--", "HAIR", "big-ears,big", "smile", "'glasses'", "(a)", "\n", "\t", "x-art",
+        "pixel", "art",
     ]  # fmt: skip
     sentences = [
-        "".join(draws.choice(bits) + draws.choice((" ", ", ", "  ", ".", "; ", "-")) for _ in range(k))
-        for k in range(12)
-        for _ in range(40)
+        "".join(draws.choice(bits) + draws.choice([" ", ", ", "  ", ".", "; ", "-"]) for _ in words)
+        for words in map(range, [*range(12)] * 40)
     ]  # fmt: skip
     page = browser.new_page()
     found = page.evaluate(
