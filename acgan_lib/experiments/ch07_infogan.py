@@ -25,7 +25,7 @@ STEPS, BATCH_SIZE, RATE = 6_000, 100, 7e-4
 CODES = 2
 CODE_WEIGHT = 0.1
 SIZES_G = {"latent_dim": 64, "num_classes": 10}
-SIZES_D = {"class_head": 10, "code_head": CODES}
+SIZES_D: dict[str, Any] = {"class_head": 10, "code_head": CODES}
 
 
 def networks(seed: int) -> tuple[Generator, Discriminator, objectives.Objective]:
