@@ -79,7 +79,8 @@ class Drawing(Face):
             "kind": "drawing",
             "size": self.size,
             "kinds": list(KINDS),
-            "palettes": {f: PALETTES[f] for f in CHOSEN},
+            # Lists, since a page sorts the keys of what it stores.
+            "palettes": [[f, [*PALETTES[f].items()]] for f in CHOSEN],
             "networks": [{"name": name, "told": G.told} for name, G in networks.items()],
             "models": files(self.networks),
             "presets": [

@@ -88,6 +88,7 @@ def opened(browser: Browser, widget: Drawing) -> Iterator[Open]:
         page.expose_function("raw", run)
         page.goto("http://book.test/page.html")
         spec = {**widget.spec, "models": ["0", "1"] if models else []}
+        spec = json.loads(json.dumps(spec, sort_keys=True))  # as a built page stores it
         face = {"esm": widget._esm, "css": widget._css, "spec": spec, "still": widget.still}
         page.evaluate(START, [face])
         page.locator(".sheet").wait_for()

@@ -40,8 +40,8 @@ function toldBy(spec, r) {
   const w = new Float32Array(told);
   w[r.kind] = 1;
   if (told > spec.kinds.length) {
-    Object.values(spec.palettes).forEach((palette, i) => {
-      const hex = String(Object.values(palette)[r.colours[i]]);
+    spec.palettes.forEach((/** @type {any} */ [, palette], /** @type {number} */ i) => {
+      const [, hex] = palette[r.colours[i]];
       for (let c = 0; c < 3; c++) {
         w[spec.kinds.length + 3 * i + c] = parseInt(hex.slice(2 * c, 2 * c + 2), 16) / 127.5 - 1;
       }
@@ -56,7 +56,8 @@ function drawingFace(model, root) {
   const spec = model.get("spec");
   /** @type {{size: number, kinds: string[], presets: any[], networks: any[]}} */
   const { size, kinds, presets, networks } = spec;
-  const palettes = Object.entries(spec.palettes);
+  /** @type {[string, [string, string][]][]} */
+  const palettes = spec.palettes;
   const first = presets[0];
   let bits = bitsOf(first.drawing);
   /** @type {Uint8Array[]} */
@@ -268,7 +269,7 @@ function drawingFace(model, root) {
   /** @type {any[][]} */
   const swatches = palettes.map(([factor, palette], i) => {
     const name = newId();
-    return Object.entries(/** @type {Record<string, string>} */ (palette)).map(([word, hex], j) => {
+    return palette.map(([word, hex], j) => {
       const input = h("input", { type: "radio", name, "aria-label": `${factor}: ${word}`, title: word,
         "data-lm-suppress-shortcuts": "true",
         onchange: () => { state.colours[i] = j; follow(); } });
