@@ -675,22 +675,26 @@ def _chart(d: Drawing, rows: Sequence[tuple[str, str, str]]) -> None:
 def symptoms_game(d: Drawing) -> None:
     """Symptoms of a game that fails.
 
-    A chart of five rows: what one sees, its cause, its mend. Samples move round and round: each
-    player's step changes what the other one learns from; keep Adam's beta 1 at .5 or lower and draw
-    with averaged weights. Samples crowd at few modes: D learns too slowly for G; first make the
-    learning rates equal, then let D see the batch. All modes covered, few samples near one: G
-    matches mean features alone; count modes and quality together. D's logits grow on and on: D is
-    asked to be certain; ask for .9 on real data and still for 0 on fakes. A remedy works once: the
-    same game ends differently with another seed; take several seeds, and the interval of the
-    difference.
+    A chart of six rows: what one sees, its cause, its mend. Samples move round and round: each
+    player's step changes what the other one learns from; add R1, keep Adam's beta 1 at .5 or lower,
+    and draw with averaged weights. Samples crowd at few modes and wander: D learns too slowly for
+    G; first make the learning rates equal, then R1 or a D that sees the batch. Samples sit at few
+    modes and stay: D is far ahead of G; make the rates equal, or add R1 or spectral norm and train
+    longer. All modes covered, few samples near one: G matches mean features alone, or is
+    unfinished; count modes and quality together. D's logits grow on and on: D is asked to be
+    certain; ask for .9 on real data and still for 0 on fakes. A remedy works once: the same game
+    ends differently with another seed; take several seeds, and the interval of the difference.
     """
     _chart(d, [
         ("Samples move round and round",
          "each step of one player changes what the other learns from",
-         "Adam's β1 at .5 or lower; draw with averaged weights"),
-        ("Samples crowd at few modes", "D learns too slowly for G",
-         "equal learning rates; then a D that sees the batch"),
-        ("All modes covered, few samples near one", "G matches the mean of D's features alone",
+         "R1; Adam's β1 at .5 or lower; draw with averaged weights"),
+        ("Samples crowd at few modes and wander", "D learns too slowly for G",
+         "equal learning rates; then R1, or a D that sees the batch"),
+        ("Samples sit at few modes and stay", "D is far ahead of G",
+         "equal rates; or R1 or spectral norm, and more steps"),
+        ("All modes covered, few samples near one",
+         "G matches mean features alone, or is unfinished",
          "count modes and quality together"),
         ("D's logits grow on and on", "D is asked to be certain",
          "ask for .9 on real data, still for 0 on fakes"),
@@ -702,24 +706,26 @@ def symptoms_game(d: Drawing) -> None:
 def symptoms_dcgan(d: Drawing) -> None:
     """Symptoms of a DCGAN that goes wrong.
 
-    A chart of seven rows: what one sees, its cause, its mend. G hardly learns while D is sure: G's
+    A chart of eight rows: what one sees, its cause, its mend. G hardly learns while D is sure: G's
     literal loss is flat there; take the non-saturating loss. G holds gradients after D's step: the
-    fakes were not detached; detach, and clear gradients right before each backward pass. Fakes look
-    more real alone than beside real images: both went through one batch, so through one BatchNorm;
-    judge them in separate batches. A chequered pattern: kernel 5 with stride 2 overlaps unevenly;
-    take kernel 4, or a convolution and PixelShuffle. One z gives another image: samples were drawn
-    in train mode; use eval mode. The average of G draws grey: BatchNorm's buffers were not
-    averaged; average them, too. Losses do not follow the images: each player's loss is measured by
-    the other player; ask a judge that never met G.
+    fakes were not detached; detach, and clear gradients right before each backward pass. All losses
+    are near 0 and all samples alike: real images and fakes went through one BatchNorm; judge them
+    in separate batches. Spectral norm changes nothing: BatchNorm follows and divides it out; keep
+    BatchNorm, which helps more. A chequered pattern: kernel 5 with stride 2 overlaps unevenly; take
+    kernel 4, or a convolution and PixelShuffle. One z gives another image: samples were drawn in
+    train mode; use eval mode. The average of G draws grey: BatchNorm's buffers were not averaged;
+    average them, too. Losses do not follow the images: each player's loss is measured by the other
+    player; ask a judge that never met G.
     """
     _chart(d, [
         ("G hardly learns while D is sure", "G's literal loss is flat there",
          "the non-saturating loss"),
         ("G holds gradients after D's step", "the fakes were not detached",
          "detach; clear gradients right before each backward"),
-        ("Fakes look more real alone than beside real ones",
-         "both went through one batch, so through one BatchNorm",
+        ("All losses near 0, all samples alike", "real and fakes went through one BatchNorm",
          "real and fakes in separate batches"),
+        ("Spectral norm changes nothing", "BatchNorm follows and divides it out",
+         "keep BatchNorm: it helps more"),
         ("A chequered pattern", "kernel 5 with stride 2 overlaps unevenly",
          "kernel 4, or a convolution and PixelShuffle"),
         ("One z gives another image", "drawn in train mode: BatchNorm uses the batch",

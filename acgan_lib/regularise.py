@@ -85,17 +85,22 @@ def diff_augment(
     return objective._replace(name=f"{objective.name} with {names}", d_loss=d_loss, g_loss=g_loss)
 
 
-def r1_penalty(D: nn.Module, real: Batch) -> Tensor:
-    """Return E ||grad_x s(x)||^2 on real images, s being D's source logit; a scalar.
+def slopes(D: nn.Module, batch: Batch) -> Tensor:
+    """Return grad_x s(x) for each image, float (n, C H W), s being D's source logit.
 
-    If D has BatchNorm, an image's logit depends on the others of its batch. What is squared then
+    It keeps its graph, so that a penalty on it can be minimised: that is a second derivative of D.
+    If D has BatchNorm, an image's logit depends on the others of its batch. What is returned then
     is the gradient of the logits' sum.
     """
-    x = real.images.detach().requires_grad_()
-    logits = D(x, real.labels).source_logit
-    # create_graph: the penalty's own gradient is a second derivative of D.
+    x = batch.images.detach().requires_grad_()
+    logits = D(x, batch.labels).source_logit
     (gradient,) = torch.autograd.grad(logits.float().sum(), x, create_graph=True)
-    return gradient.float().square().flatten(1).sum(1).mean()
+    return gradient.float().flatten(1)
+
+
+def r1_penalty(D: nn.Module, real: Batch) -> Tensor:
+    """Return E ||grad_x s(x)||^2 on real images, a scalar; on generated ones it is called R2."""
+    return slopes(D, real).square().sum(1).mean()
 
 
 def r1(objective: Objective, gamma: float) -> Objective:

@@ -40,6 +40,12 @@ _CLASSES = {
     "Judge": "acgan_lib.judge",
     "SplitGenerator": "acgan_lib.scale.splits",
     "PaperGenerator": "acgan_lib.experiments.ch17_paper_nets",
+    "UNet": "acgan_lib.families.pix2pix",
+    "Translator": "acgan_lib.families.cyclegan",
+    "Flow": "acgan_lib.families.diffusion",
+    "GrowingGenerator": "acgan_lib.families.progressive",
+    "Matcher": "acgan_lib.families.text",
+    "TextGenerator": "acgan_lib.families.text",
 }
 _KEY = "acgan_lib"  # of our part of a file's metadata
 _ZEROS = "0" * 64  # stand where the SHA-256 will, while it is taken
@@ -270,7 +276,8 @@ int64 (n,); it returns images, float (n, C, H, W) in [-1, 1]: one grey channel, 
 avatars. Clothes are 28x28 in the middle of 32x32. A judge takes such images and returns one logit
 for each class; `factors_avatars` returns 6 logits for the ground, 4 for the skin, 8 for the hair
 and 2 for glasses. InfoGAN's classes are the values of a code that it learned without labels; its
-discriminator reads them off an image.
+discriminator reads them off an image. A flow takes places between noise and an image, their times
+and class weights, and returns velocities; `acgan_lib.families.diffusion.Sampler` draws with it.
 
 ## Limits
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from acgan_lib.avatars import KINDS
 from acgan_lib.callbacks import SampleGrid
 from acgan_lib.data import LabelledImages
 from acgan_lib.nets import DiscriminatorOutput
@@ -132,3 +133,20 @@ def real_and_fake_are_apart(objective: Objective) -> None:
         expected = {"d_class_real": 0.0 if real is sees_well else 50.693}
         expected["d_class_fake"] = 50.693 - expected["d_class_real"]
         assert values == {k: round(v, 3) for k, v in expected.items()}, values
+
+
+def understood(sentence: str) -> dict[str, str]:
+    """What a caption of avatars says: the colour before its noun, or after its noun and "is"."""
+    words = sentence.replace(",", "").split()
+    said = {}
+    for i, word in enumerate(words):
+        if word in KINDS:
+            said["kind"] = word
+        if word in ("hair", "skin", "ground", "background"):
+            name = "ground" if word == "background" else word
+            follows = i + 1 < len(words) and words[i + 1] == "is"
+            colour = words[i + 2] if follows else words[i - 1]
+            said[name] = "yellow" if colour == "blond" else colour
+        if word == "glasses":
+            said["glasses"] = "no" if words[i - 1] in ("no", "without") else "yes"
+    return said

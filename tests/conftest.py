@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT / "tools"), str(ROOT)]  # the tests use the tools and h
 SECONDS = {
     "test_book": 170,
     "test_splits": 60,
-    "ch04_dcgan": 54,
+    "ch04_dcgan": 40,
     "ch05_cgan": 51,
     "ch14_class_splits": 47,
     "ch06_acgan": 43,

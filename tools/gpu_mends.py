@@ -28,11 +28,10 @@ from gpu_trainings import CUDA, Recipe, Training, together
 from safetensors.torch import save
 from torch import nn
 
-from acgan_lib import metrics
 from acgan_lib import objectives as o
 from acgan_lib.avatars import Avatars, drawn
 from acgan_lib.data import LabelledImages
-from acgan_lib.experiments import ch04_norms, ch06_fashion, ch07_infogan, ch10_avatars, ch18_mends
+from acgan_lib.experiments import ch04_norms, ch07_infogan, ch10_avatars, ch18_mends
 from acgan_lib.experiments._results import encoded
 from acgan_lib.fashion import fashion_mnist
 from acgan_lib.runtime import evaluating, seed_everything
@@ -91,13 +90,8 @@ def fashion(part: str) -> LabelledImages:
 
 
 def measure_norms(G: Any, job: Job) -> dict[str, Any]:
-    """Measure as chapter 6's table does, without CAS; any two pictures' MS-SSIM for a plain GAN."""
-    found = ch06_fashion.measure(G, job.seed, None, with_cas=False)
-    if not G.num_classes:
-        x, _ = metrics.sample(G, 2_000, seed=job.seed)
-        alike = metrics.ms_ssim_diversity(x, torch.zeros(len(x), dtype=torch.int64), pairs=1_000)
-        found["ms_ssim_any"] = metrics.ms_ssim_mean(alike)
-    return found
+    """Measure as chapter 4 does."""
+    return ch04_norms.measure(G, job.seed)
 
 
 def measure_mends(G: Any, job: Job) -> dict[str, Any]:

@@ -48,14 +48,15 @@ def stored(name: str) -> Any:
         raise ValueError(_damaged(file, error)) from error
 
 
-def done(name: str, model: str, seed: int) -> bool:
-    """Tell whether NAME.json has the row of a model and seed.
+def done(name: str, model: str, seed: int, **fields: Any) -> bool:
+    """Tell whether NAME.json has a row of that model and seed, and of those other fields.
 
     Raises:
         ValueError: the file is damaged.
     """
     rows = stored(name) if path(name).exists() else []
-    return any((row["model"], row["seed"]) == (model, seed) for row in rows)
+    wanted = {"model": model, "seed": seed, **fields}
+    return any(all(row[key] == value for key, value in wanted.items()) for row in rows)
 
 
 def record(name: str, row: Mapping[str, Any], by: Sequence[str] = ("model", "seed")) -> None:

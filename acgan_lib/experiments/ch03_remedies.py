@@ -1,8 +1,9 @@
 """What was proposed against cycles and collapse: each a small part that fits into the same game.
 
-Four of the five are from Salimans et al. 2016, "Improved Techniques for Training GANs"; spectral
-normalisation is from Miyato et al. 2018. Chapter 3 measures them on points in the plane:
-`stabilise` repeats that measurement and keeps it in ``data/results/stabilise.json``.
+Feature matching, minibatch discrimination, historical averaging and label smoothing are from
+Salimans et al. 2016, "Improved Techniques for Training GANs"; the sources of the others stand
+beside them. Chapter 3 measures them on points in the plane: `stabilise` repeats that measurement
+and keeps it in ``data/results/stabilise.json``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from acgan_lib import toy
 from acgan_lib.experiments._results import record
 from acgan_lib.losses import d_source_fake, d_source_real
 from acgan_lib.objectives import Batch, Objective, Terms, gan
+from acgan_lib.regularise import r1, r1_penalty, slopes
 
 STEPS = 1_000
 
@@ -163,11 +165,13 @@ def spectral(module: nn.Module) -> nn.Module:
     return module
 
 
-def forward_kl() -> Objective:
+def forward_kl(*, saturating: bool = True) -> Objective:
     """f-GAN with the forward KL divergence (Nowozin et al. 2016, table 6): no stabiliser at all.
 
     D's output is T(x) and maximises E_real[T] - E_fake[exp(T - 1)], at best KL(p_data || p_g).
-    G minimises the same.
+
+    Args:
+        saturating: let G minimise the same value; else it maximises E_fake[T] (section 3.2).
     """
 
     def d_loss(D: nn.Module, real: Batch, fake: Batch) -> Terms:
@@ -177,27 +181,84 @@ def forward_kl() -> Objective:
         }
 
     def g_loss(D: nn.Module, fake: Batch) -> Terms:
-        return {"g_fake": -torch.exp(D(fake.images).source_logit - 1).mean()}
+        T = D(fake.images).source_logit
+        return {"g_fake": -(torch.exp(T - 1) if saturating else T).mean()}
 
-    return Objective("f-GAN, forward KL", d_loss, g_loss)
+    return Objective("f-GAN, forward KL", d_loss, g_loss, settings={"saturating": saturating})
 
 
-EQUAL: dict[str, Any] = {"lr_g": 1e-3, "lr_d": 1e-3, "betas": (0.5, 0.999)}
-GAMES: dict[str, tuple[Callable[[], toy.Mixture], dict[str, Any]]] = {
-    "ring, slow D": (toy.ring, {**EQUAL, "lr_d": 1e-4}),
-    "ring, momentum": (toy.ring, {**EQUAL, "betas": (0.9, 0.999)}),
-    "grid, slow D": (lambda: toy.grid(side=3), {**EQUAL, "lr_d": 1e-4}),
+def wgan_gp(weight: float = 0.1) -> Objective:
+    """Wasserstein GAN with gradient penalty (Gulrajani et al. 2017, algorithm 1), on points.
+
+    D maximises E_real[s] - E_fake[s] - weight E[(||grad_x s(x)|| - 1)^2], where each x lies at a
+    random place between a real and a generated point, and G maximises E_fake[s]. The paper has
+    weight 10; 0.1 is that of its authors' code for points in the plane. The paper gives D five
+    steps for each of G's; here the loop gives it one.
+    """
+
+    def d_loss(D: nn.Module, real: Batch, fake: Batch) -> Terms:
+        between = torch.lerp(fake.images, real.images, torch.rand(len(real.images), 1))
+        steepness = slopes(D, real._replace(images=between)).norm(dim=1)
+        return {
+            "d_real": -D(real.images).source_logit.mean(),
+            "d_fake": D(fake.images).source_logit.mean(),
+            "d_slope": weight * (steepness - 1).square().mean(),
+        }
+
+    def g_loss(D: nn.Module, fake: Batch) -> Terms:
+        return {"g_fake": -D(fake.images).source_logit.mean()}
+
+    return Objective("WGAN-GP", d_loss, g_loss, settings={"weight": weight})
+
+
+def r3gan(gamma: float = 10.0) -> Objective:
+    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2024, section 2).
+
+    D judges pairs: it minimises E[softplus(s(x_fake) - s(x_real))], G the same with the signs
+    turned. To D's loss come gamma / 2 times the squared slope at real points (R1) and at generated
+    ones (R2). G's step compares with the real batch that D saw last.
+    """
+    last: list[Tensor] = []
+
+    def d_loss(D: nn.Module, real: Batch, fake: Batch) -> Terms:
+        last[:] = [real.images]
+        gap = D(real.images).source_logit - D(fake.images).source_logit
+        return {
+            "d_gap": d_source_real(gap),
+            "d_r1": gamma / 2 * r1_penalty(D, real),
+            "d_r2": gamma / 2 * r1_penalty(D, fake),
+        }
+
+    def g_loss(D: nn.Module, fake: Batch) -> Terms:
+        gap = D(last[0]).source_logit - D(fake.images).source_logit
+        return {"g_gap": d_source_fake(gap)}
+
+    return Objective("R3GAN", d_loss, g_loss, settings={"gamma": gamma})
+
+
+# Adam's settings: equal rates; D ten times slower; chapter 2's collapse, where D is 100 times
+# faster; and equal rates with the default beta_1.
+GAMES: dict[str, dict[str, Any]] = {
+    "healthy": {"lr_g": 1e-3, "lr_d": 1e-3, "betas": (0.5, 0.999)},
+    "slow D": {"lr_g": 1e-3, "lr_d": 1e-4, "betas": (0.5, 0.999)},
+    "fast D": {"lr_g": 1e-4, "lr_d": 1e-2, "betas": (0.5, 0.999)},
+    "momentum": {"lr_g": 1e-3, "lr_d": 1e-3, "betas": (0.9, 0.999)},
 }
 METHODS = {
     "plain": "nothing",
     "features": "feature matching",
     "minibatch": "minibatch discrimination",
     "history": "historical averaging",
-    "smoothing": "one-sided label smoothing",
-    "spectral": "spectral normalisation of D",
-    "forward_kl": "forward KL (f-GAN)",
-    "healthy": "nothing; equal rates, beta_1 = 0.5",
+    "smoothing": "one-sided smoothing",
+    "spectral": "spectral normalisation",
+    "forward_kl": "forward KL, literal",
+    "forward_kl_alt": "forward KL, other G loss",
+    "wgan_gp": "WGAN-GP",
+    "r1": "R1",
+    "r3gan": "relativistic, R1, R2",
 }
+# Momentum is played without a remedy only.
+PLAYED = [(g, m) for g in GAMES for m in METHODS if g != "momentum" or m == "plain"]
 
 
 def players(method: str, seed: int) -> tuple[toy.PointGenerator, nn.Module, Objective]:
@@ -216,41 +277,40 @@ def players(method: str, seed: int) -> tuple[toy.PointGenerator, nn.Module, Obje
         D.add_module("to_logit", nn.Sequential(layer, nn.Linear(width + layer.T.shape[1], 1)))
     elif method == "spectral":
         spectral(D)
-    objectives = {
+    objectives: dict[str, Callable[[], Objective]] = {
         "features": feature_matching,
         "history": lambda: historical_averaging(G, D),
         "smoothing": label_smoothing,
         "forward_kl": forward_kl,
+        "forward_kl_alt": lambda: forward_kl(saturating=False),
+        "wgan_gp": wgan_gp,
+        "r1": lambda: r1(gan(), gamma=10.0),
+        "r3gan": r3gan,
     }
     return G, D, objectives.get(method, gan)()
 
 
 def covered(game: str, method: str, seed: int, steps: int = STEPS) -> dict[str, Any]:
-    """Play one of GAMES with one of METHODS and return the row: the last G's coverage.
+    """Play the ring in one of GAMES with one of METHODS; return the row: the last G's coverage.
 
-    The games fail without a remedy: D learns ten times more slowly than G, or Adam's beta_1 is
-    0.9. "healthy" plays them without that flaw. 2,500 samples are judged, as by Srivastava et
-    al. 2017.
+    2,500 samples are judged, as by Srivastava et al. 2017.
     """
-    make, settings = GAMES[game]
-    mixture = make()
+    ring = toy.ring()
     G, D, objective = players(method, seed)
-    settings = EQUAL if method == "healthy" else settings
-    toy.play(G, D, mixture, objective, steps=steps, batch_size=128, seed=seed, **settings)
+    toy.play(G, D, ring, objective, steps=steps, batch_size=128, seed=seed, **GAMES[game])
     z = torch.randn(2_500, G.latent_dim, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
-        coverage = toy.coverage(mixture, G(z))._asdict()
+        coverage = toy.coverage(ring, G(z))._asdict()
     return {"game": game, "method": method, "seed": seed, "steps": steps, **coverage}
 
 
 def stabilise(seed: int, steps: int = STEPS) -> None:
-    """Play every game on points with every remedy; chapter 3 reports five seeds."""
-    for game in GAMES:
-        for method in METHODS:
-            row = covered(game, method, seed, steps)
-            print(row, flush=True)
-            if steps == STEPS:
-                record("stabilise", row, by=("game", "method", "seed"))
+    """Play every game with every remedy; chapter 3 reports ten seeds."""
+    for game, method in PLAYED:
+        row = covered(game, method, seed, steps)
+        print(row, flush=True)
+        if steps == STEPS:
+            record("stabilise", row, by=("game", "method", "seed"))
 
 
 RUNS = {"stabilise": stabilise}

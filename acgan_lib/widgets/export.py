@@ -14,6 +14,7 @@ import argparse
 import copy
 import io
 import logging
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,10 +27,13 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from acgan_lib import _files, latent, zoo
+from acgan_lib.families.diffusion import Flow
 from acgan_lib.nets import ConditionalGenerator
 
 FORMAT = 1  # in every file's name: raise it when the same checkpoint gives another file
 OPSET = 18
+# Classes whose checkpoints are exported as they are.
+DRAW = ("Generator", "GrowingGenerator", "TextGenerator", "UNet", "Translator")
 LIMIT = {False: 1e-5, True: 2 / 255}  # largest difference to torch by `half`: one of 256 levels
 
 
@@ -169,6 +173,24 @@ def _scale_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Ten
     return scale.float(), shift.float()
 
 
+class Velocity(nn.Module):
+    """A flow as `to_onnx` takes a generator: z is a place on the way and its time, (n, C H W + 1).
+
+    The "images" of its file are velocities (n, C, H, W); class weights of 0 ask for no class.
+    """
+
+    def __init__(self, flow: Flow) -> None:
+        super().__init__()
+        self.flow, self.num_classes = flow, flow.num_classes
+        self.shape = (flow.channels, flow.image_size, flow.image_size)
+        self.latent_dim = math.prod(self.shape) + 1
+
+    def from_weights(self, z: Tensor, weights: Tensor) -> Tensor:
+        """Return the velocity, float (n, C, H, W)."""
+        x = z[:, :-1].view(-1, *self.shape)
+        return self.flow(x, z[:, -1], weights)  # type: ignore[no-any-return]
+
+
 class _Affine(nn.Module):
     """A factor and an offset for each channel: a batch norm whose statistics are constants."""
 
@@ -269,21 +291,29 @@ def file_name(name: str, folder: Path | None = None) -> str:
 
 def generators(folder: Path | None = None) -> list[str]:
     """Return the names of the checkpoints that are generators, sorted."""
-    return [n for n in zoo.names(folder) if zoo.manifest(n, folder)["class"] == "Generator"]
+    return _of_classes(DRAW, folder)
+
+
+def _of_classes(classes: Sequence[str], folder: Path | None) -> list[str]:
+    return [n for n in zoo.names(folder) if zoo.manifest(n, folder)["class"] in classes]
 
 
 def export_all(target: str | Path, checkpoints: Path | None = None) -> list[Export]:
-    """Bring the folder `target` up to date: a file for each generator, those that are there kept.
+    """Bring the folder `target` up to date: a file for each generator and each flow's `Velocity`.
+
+    Those that are there are kept.
 
     Returns the files written now. Files of checkpoints that have changed or gone are removed.
     """
     target = _files.expand(target)
-    wanted = {file_name(name, checkpoints): name for name in generators(checkpoints)}
-    written = [
-        to_onnx(zoo.load(name, folder=checkpoints), target / file, half=True)
-        for file, name in wanted.items()
-        if not (target / file).is_file()
-    ]
+    names = [*generators(checkpoints), *_of_classes(["Flow"], checkpoints)]
+    wanted = {file_name(name, checkpoints): name for name in names}
+    written = []
+    for file, name in wanted.items():
+        if not (target / file).is_file():
+            G = zoo.load(name, folder=checkpoints)
+            G = Velocity(G) if isinstance(G, Flow) else G
+            written.append(to_onnx(G, target / file, half=True))
     for old in target.glob("*.onnx"):
         if old.name not in wanted:
             old.unlink()

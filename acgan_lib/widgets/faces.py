@@ -119,7 +119,7 @@ class GeneratorFace(Face):
             "reach": self.reach,
             "size": list(strip.shape[-2:]),
             "strip": len(strip),
-            "models": _files(self._generators()),
+            "models": files(self._generators()),
             "latent_dim": self.latent_dim,
             "rows": base64.b64encode(self.directions.numpy().astype("<f4").tobytes()).decode(),
             **(more or {}),
@@ -410,7 +410,7 @@ def _one(G: nn.Module, z: Tensor, request: Mapping[str, Any]) -> Tensor:
     )
 
 
-def _files(generators: Sequence[nn.Module]) -> list[str]:
+def files(generators: Sequence[nn.Module]) -> list[str]:
     """The exported files that draw on a page without a kernel, all of them or none."""
     names = [zoo.name_of(G) for G in generators]
     return [export.file_name(name) for name in names if name] if all(names) else []

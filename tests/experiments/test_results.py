@@ -53,6 +53,13 @@ def test_other_fields_may_tell_rows_apart(results: Path) -> None:
     assert [(r["method"], r["score"]) for r in rows] == [("history", 2), ("plain", 2)]
 
 
+def test_done_asks_for_other_fields_too(results: Path) -> None:
+    row = {"model": "gan", "norm": "both", "seed": 0}
+    _results.record("norms", row, by=("model", "norm", "seed"))
+    assert _results.done("norms", "gan", 0, norm="both")
+    assert not _results.done("norms", "gan", 0, norm="batch")
+
+
 def test_estimates_come_back_wherever_they_stand(results: Path) -> None:
     row = {
         "model": "a", "seed": 0, "cas": ESTIMATE, "by class": [ESTIMATE, ESTIMATE],

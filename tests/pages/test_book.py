@@ -26,7 +26,7 @@ import yaml
 from playwright.sync_api import Browser, Locator, Page, ViewportSize
 from torch import Tensor
 
-from acgan_lib import latent, zoo
+from acgan_lib import latent, widgets, zoo
 from acgan_lib.directions import seeded
 from acgan_lib.widgets import export
 
@@ -378,6 +378,31 @@ def test_every_explorer_wakes_on_touch_and_shows_what_torch_draws(fresh, address
         wait_shown(faces.nth(i))
         assert_as_torch(faces.nth(i), spec)
     assert sum(".wasm" in url for url in seen.asked) == 1  # one engine for all
+    assert seen.elsewhere == []
+    assert seen.troubles == []
+
+
+def test_ch22_denoises_on_the_page_as_torch_does(fresh) -> None:
+    seen = fresh(next(page for page in PAGES if "ch22" in page))
+    faces, given = seen.page.locator(".acgan.denoise"), specs(seen.page)
+    assert len(given) == faces.count() == 2
+    assert [url for url in seen.asked if is_engine(url)] == []
+    names = {export.file_name(n): n for n in zoo.names() if n.startswith("flow_")}
+    for i, spec in enumerate(given):
+        face = faces.nth(i)
+        face.get_by_role("slider", name="Time").press("ArrowLeft")
+        face.get_by_role("slider", name="Guidance").press("ArrowRight")
+        wait_shown(face)
+        request, at = json.loads(face.get_attribute("data-shown")), face.get_attribute("data-at")
+        film = widgets.Denoiser(zoo.load(names[spec["models"][0]])).render(request)
+        for k, frame in enumerate((int(at), request["steps"] + 1 + int(at))):
+            pixels = face.locator(".pics canvas").nth(k).evaluate(
+                "c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data)"
+            )
+            wanted = ((film[frame].clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0)
+            shown = torch.tensor(pixels).view(*wanted.shape[:2], 4)[..., : wanted.shape[2]]
+            # The weights are float16 in both; ten steps with guidance add up rounding.
+            assert float((shown - wanted).abs().max()) <= 2
     assert seen.elsewhere == []
     assert seen.troubles == []
 

@@ -22,6 +22,7 @@ from acgan_lib import latent, nets, widgets, zoo
 from acgan_lib.data import to_uint8
 from acgan_lib.directions import seeded
 from acgan_lib.experiments import ch17_paper_nets
+from acgan_lib.families import cyclegan, pix2pix
 from acgan_lib.widgets import export
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -156,6 +157,28 @@ def test_a_g_whose_weights_are_normed_is_exported_as_it_draws(norm: Any, tmp_pat
     torch.testing.assert_close(run(written.path, z=z, w=w), expected, rtol=0, atol=EXACT)
     G.from_weights(z, w).sum().backward()  # G can be trained on
     assert all(p.grad is not None for p in G.parameters())
+
+
+@pytest.mark.parametrize(
+    "G",
+    [
+        pix2pix.UNet(told=3, width=8, image_size=16),
+        cyclegan.Translator(width=8, blocks=1, image_size=16),
+    ],
+    ids=["UNet", "Translator"],
+)
+def test_networks_from_picture_to_picture_take_the_picture_as_a_row(G, tmp_path) -> None:
+    torch.manual_seed(4)
+    for p in G.parameters():
+        p.data.add_(0.05 * torch.randn(p.shape))
+    lively(G)
+    path = export.to_onnx(G, tmp_path / "picture.onnx").path
+    drawing = torch.rand(5, G.channels, 16, 16).round()
+    told = torch.rand(5, G.num_classes)
+    inputs = {"z": drawing.flatten(1)} | ({"w": told} if G.num_classes else {})
+    expected = G(drawing, told) if G.num_classes else G(drawing)
+    assert expected.std() > 0.02
+    torch.testing.assert_close(run(path, **inputs), expected, rtol=0, atol=EXACT)
 
 
 class NoWeights(nn.Module):
@@ -395,9 +418,7 @@ def test_a_seed_means_one_z_in_python_and_in_a_browser(page) -> None:
     for seed in (0, 1, 7, 12345, 2**31, 2**32 - 1):
         for dim in (1, 100, 101):
             found = page.evaluate("([s, d]) => Array.from(engines.seeded(s, d))", [seed, dim])
-            torch.testing.assert_close(
-                torch.tensor(found), seeded(seed, dim), rtol=1e-6, atol=1e-7
-            )
+            torch.testing.assert_close(torch.tensor(found), seeded(seed, dim), rtol=1e-6, atol=1e-7)
 
 
 def test_seeded_vectors_are_standard_normal_and_seeds_differ() -> None:

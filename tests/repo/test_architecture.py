@@ -107,8 +107,8 @@ def test_the_core_is_an_evening_long() -> None:
 # Lines with docstrings. What is new goes where something goes away; a bound that a new chapter
 # raises says in its commit what for. The diagrams are pictures of the book and count apart.
 BOUNDS = {
-    "core": 5_690, "diagrams": 1_000, "metrics": 2_650, "families": 900, "widgets": 1_650,
-    "scale": 1_550, "experiments": 5_970,
+    "core": 5_700, "diagrams": 1_000, "metrics": 2_650, "families": 1_700, "widgets": 1_900,
+    "scale": 1_550, "experiments": 7_850,
 }  # fmt: skip
 
 

@@ -2,9 +2,11 @@
 // frame = {n, h, w, c, bytes}, with n*h*w*c bytes. What a request shows depends on it and G alone,
 // so a Python kernel and the reader's browser draw the same picture.
 
+import { readSentence } from "./sentence.js";
 import { newId } from "./ui.js";
 
-/** @typedef {{seed: number, coords: number[], label?: number, a?: number, b?: number, t?: number}} State */
+/** @typedef {{seed: number, coords: number[], label?: number, a?: number, b?: number, t?: number,
+ *   text?: string}} State */
 /** @typedef {{n: number, h: number, w: number, c: number, bytes: Uint8Array}} Frame */
 /** @typedef {{render: (request: State) => Promise<Frame>, close: () => void}} Engine */
 
@@ -113,6 +115,7 @@ export function inputs(spec, rows, r) {
   /** @type {[number, number][][]} */
   const shares = r.t !== undefined ? [r.t, 0, 1].map((t) => [[r.a ?? 0, 1 - t], [r.b ?? 0, t]])
     : r.label !== undefined ? [[[r.label, 1]]]
+      : r.text !== undefined ? [readSentence(r.text, spec.vocabulary).known.map((word, i) => [i, word])]
       : spec.kind === "swap" ? Array.from({ length: classes }, (_, k) => [[k, 1]]) : [[]];
   const n = shares.length, z = new Float32Array(n * dim), w = new Float32Array(n * classes);
   shares.forEach((row, i) => {
@@ -240,21 +243,27 @@ async function fetched(url, tell) {
   return bytes;
 }
 
+/** The page's one engine, for faces that make their own inputs: see openShared. */
+export function sharedEngine() {
+  const root = new URL(document.documentElement.dataset.content_root ?? "./", location.href);
+  /** @type {any} */
+  const page = globalThis;
+  page[SHARED] ??= openShared(new URL("_static/", root).href);
+  return page[SHARED];
+}
+
 /**
  * The engine of a built page: the exported generators, run by the browser itself.
  * @param {any} spec @param {Loading} loading @returns {Engine}
  */
 export function browserEngine(spec, loading) {
-  const root = new URL(document.documentElement.dataset.content_root ?? "./", location.href);
-  /** @type {any} */
-  const page = globalThis;
-  page[SHARED] ??= openShared(new URL("_static/", root).href);
+  const shared = sharedEngine();
   const rows = new Float32Array(unpacked(spec.rows).buffer);
   return {
     async render(request) {
       const given = inputs(spec, rows, request);
       const drawn = [];
-      for (const file of spec.models) drawn.push(await page[SHARED].run(file, given, loading));
+      for (const file of spec.models) drawn.push(await shared.run(file, given, loading));
       return frameOf(drawn);
     },
     close() {},

@@ -52,8 +52,8 @@ export function generatorFace(model, root, extend = null) {
     `${ways[i]} = ${number(c, digits[i])}`));
   const named = (/** @type {any} */ r) => (kind === "mix"
     ? `${percent(1 - r.t)} ${classes[r.a]}, ${percent(r.t)} ${classes[r.b]}`
-    : "label" in r ? classes[r.label] : fixed ? "here" : `seed ${r.seed}`);
-  const describe = (/** @type {State} */ r, what = "label" in r || kind === "mix" ? named(r) : "") => [
+    : "label" in r ? classes[r.label] : "text" in r ? r.text : fixed ? "here" : `seed ${r.seed}`);
+  const describe = (/** @type {State} */ r, what = ["label", "text", "t"].some((k) => k in r) ? named(r) : "") => [
     what ? `Generated image: ${what}` : "Generated image", ...moved(r),
     fixed ? "on the plane of A, B and C" : `z from seed ${r.seed}`].join(", ");
 
@@ -215,7 +215,7 @@ export function generatorFace(model, root, extend = null) {
     bar.append(button("New z", () => { stop(); change({ seed: state.seed + 1 }); }));
   }
   if (names && many) bar.append(drifting);
-  if (kind === "explorer" || kind === "map") {
+  if (["explorer", "map", "text"].includes(kind)) {
     const pin = button("Pin and compare", () => {
       const on = pin.getAttribute("aria-pressed") !== "true";
       pin.setAttribute("aria-pressed", on);

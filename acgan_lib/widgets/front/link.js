@@ -1,12 +1,13 @@
 // A permalink: the state of one widget as the part of an address after "#".
 //
-//   #z=5&c=1.5,-0.5&class=3&w=2
+//   #z=5&c=1.5,-0.5&class=3&w=2      #z=5&text=a%20face
 //
 // z: the seed; c: the place along each direction; class: its number, or two for a mix, with t as
 // the second one's share; w: which widget of the page, counted from 1. What is left out is as the
 // page shows it at first, and w is 1. A link that breaks any rule is ignored as a whole.
 
-/** @typedef {{seed: number, coords: number[], label?: number, a?: number, b?: number, t?: number}} State */
+/** @typedef {{seed: number, coords: number[], label?: number, a?: number, b?: number, t?: number,
+ *   text?: string}} State */
 
 /** @param {State} state @param {number} place @returns {string} */
 export function formatLink(state, place) {
@@ -14,6 +15,7 @@ export function formatLink(state, place) {
   if (state.coords.length) parts.push(`c=${state.coords.map((c) => Number(c.toFixed(3))).join(",")}`);
   if (state.label !== undefined) parts.push(`class=${state.label}`);
   if (state.a !== undefined) parts.push(`class=${state.a},${state.b}`, `t=${state.t}`);
+  if (state.text !== undefined) parts.push(`text=${encodeURIComponent(state.text)}`);
   if (place !== 1) parts.push(`w=${place}`);
   return `#${parts.join("&")}`;
 }
@@ -68,6 +70,11 @@ export function parseLink(hash, { start, ranges, classes, fixed = false }) {
     const t = numbers("t", [[0, 1]], real);
     if (!t || start.t === undefined) return null;
     [state.t] = t;
+  }
+  if (found.has("text")) {
+    const text = found.get("text") ?? "";
+    if (start.text === undefined || !text || text.length > 200) return null;
+    state.text = text;
   }
   return state;
 }
