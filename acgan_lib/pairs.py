@@ -382,7 +382,8 @@ def _probabilities(D: AdaptedDiscriminator, x: Tensor, said: bool) -> tuple[bool
     x = torch.cat([x, 1e4 * x, -1e4 * x])  # on some of these a logit leaves 0..1
     y = torch.zeros(len(x), dtype=torch.int64, device=x.device) if D.label_input else None
     with seeded(0, x.device):
-        source, rows, _ = D(x, y)
+        out = D(x, y)
+    source, rows = out.source_logit, out.class_logits
     low, high = float(source.min()), float(source.max())
     inside = rows is not None and bool(((rows >= 0) & (rows <= 1)).all())
     sums = inside and rows is not None and bool(((rows.sum(1) - 1).abs() < 1e-3).all())
