@@ -197,10 +197,10 @@ class HeadedDiscriminator(nn.Module):
             told = self.class_vectors(one_hot(y, self.projection, len(h)).to(h))
             source = source + (h * told).sum(1)
         code = self.code_head(h).chunk(2, dim=1) if self.code_head is not None else None
-        if self.class_head is None:
-            return DiscriminatorOutput(source, None, code)
         if self.embedding_head is None:
-            return DiscriminatorOutput(source, self.class_head(h), code)
+            class_logits = self.class_head(h) if self.class_head is not None else None
+            return DiscriminatorOutput(source, class_logits, code)
+        assert self.class_head is not None  # see add_heads
         embedding = F.normalize(self.embedding_head(h).float(), dim=1)
         vectors = F.normalize(self.class_head.get_parameter("weight").float(), dim=1)
         with torch.autocast(h.device.type, enabled=False):

@@ -112,7 +112,7 @@ def test_a_hand_thickens_half_and_leaves_out_a_rectangle_of_half() -> None:
     assert set(changed.unique().tolist()) == {0.0, 1.0}
     rows = changed.amax(3)[:, 0]
     thick = rows[:, 7] > 0  # grown to the row above
-    assert 0.4 < float(thick.float().mean()) < 0.5  # now and then the rectangle hides it
+    assert 0.45 < float(thick.float().mean()) < 0.53  # half, less a row now and then rubbed out
     assert (rows[:, [*range(7), *range(9, 16)]] == 0).all()
     rubbed = (changed[:, 0, 8] == 0).any(1)
     assert 0.1 < float(rubbed.float().mean()) < 0.5
@@ -156,8 +156,8 @@ def test_a_training_learns_and_its_rate_falls_in_the_second_half() -> None:
         told = torch.randint(0, 2, (16, 3)).float() * 2 - 1
         return torch.zeros(16, 1, 16, 16), told, told[:, :, None, None].expand(-1, -1, 16, 16) * 0.8
 
-    rows = pix2pix.fit(G, D, draw, steps=65, lr=2e-3)
-    assert [row[0] for row in rows] == [20, 40, 60, 65]
+    rows = pix2pix.fit(G, D, draw, steps=205, lr=2e-3)
+    assert [row[0] for row in rows] == [*range(20, 201, 20), 205]
     assert not G.training
     drawing, told, real = draw()
     with torch.no_grad():
