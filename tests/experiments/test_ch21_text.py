@@ -108,7 +108,8 @@ def test_exchanged_sentences_have_the_same_words() -> None:
     )
     for one, other in pairs:
         assert one != other
-        assert sorted(text.read(one)[0]) == sorted(text.read(other)[0])
+        words = [sorted(w.strip(",.") for w in sentence.split()) for sentence in (one, other)]
+        assert words[0] == words[1]
         assert understood(one) == {"hair": "blue", "ground": "pink"}
         assert understood(other) == {"hair": "pink", "ground": "blue"}
 
