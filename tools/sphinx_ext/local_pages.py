@@ -27,6 +27,8 @@ POLICY = {
 HANDLER = re.compile(r'<\w+[^>]*\son\w+="([^"]*)"')
 # myst-nb names every folded cell alike, in words that are not the ones on show.
 LABELLED_FOLD = '<summary aria-label="Toggle hidden content">'
+# A table wider than the screen scrolls in a box, which the keyboard must reach.
+TABLE_BOX = '<div class="pst-scrollable-table-container"'
 INLINE = re.compile(r"<script(?![^>]*\ssrc=)([^>]*)>(.*?)</script>", re.DOTALL)
 
 
@@ -82,6 +84,7 @@ def guard_pages(app: Sphinx, exception: Exception | None) -> None:
         if "<head>" in page and "Content-Security-Policy" not in page:
             rule = f'<meta http-equiv="Content-Security-Policy" content="{policy(page)}">'
             page = page.replace("<head>", f"<head>\n{rule}", 1).replace(LABELLED_FOLD, "<summary>")
+            page = page.replace(TABLE_BOX, f'{TABLE_BOX} tabindex="0"')
             path.write_text(page, encoding="utf-8")
 
 
