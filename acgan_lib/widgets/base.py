@@ -6,6 +6,7 @@ import base64
 import io
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,33 @@ class Face(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
     def __repr__(self) -> str:
         # Notebook outputs are compared as text, so no address and no trait may show up here.
         return f"{type(self).__name__}({self._about})"
+
+
+class LiveFace(Face):
+    """A face whose pictures are made while the reader asks: here, where a kernel runs."""
+
+    def __init__(self, spec: dict[str, Any], still: str, about: str) -> None:
+        super().__init__(spec, still, about)
+        self.on_msg(self._answer)
+
+    def render(self, request: Mapping[str, Any]) -> Tensor:
+        """Return the pictures of a request, (n, C, H, W) in [-1, 1] on the CPU."""
+        raise NotImplementedError
+
+    def _asked(self, request: Mapping[str, Any]) -> Tensor:
+        """Render what the front end asks for."""
+        return self.render(request)
+
+    def _answer(self, _widget: object, message: Any, _buffers: object) -> None:
+        """Send what the front end asks for; tell it what went wrong rather than stay silent."""
+        if not isinstance(message, dict) or "request" not in message:
+            return
+        reply: dict[str, Any] = {"id": message.get("id")}
+        try:
+            reply["frame"] = encode(self._asked(message["request"]))
+        except Exception as error:  # whatever G raises belongs in front of the reader
+            reply["error"] = f"{type(error).__name__}: {error}"
+        self.send(reply)
 
 
 def encode(images: Tensor) -> dict[str, Any]:

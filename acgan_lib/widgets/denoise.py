@@ -13,13 +13,13 @@ from acgan_lib.directions import seeded
 from acgan_lib.families.diffusion import Flow, Sampler, guided
 from acgan_lib.runtime import evaluating
 from acgan_lib.widgets import export
-from acgan_lib.widgets.base import Face, bundle, encode, png, style
+from acgan_lib.widgets.base import LiveFace, bundle, png, style
 
 CHOICES = (1, 2, 5, 10, 20)  # of the solver's steps
 MAX_GUIDANCE = 6.0
 
 
-class Denoiser(Face):
+class Denoiser(LiveFace):
     """Scrub through the solver's steps; class, noise, guidance and number of steps are controls.
 
     Two pictures: the place on the way, and where a straight line from there would end, which is
@@ -68,7 +68,6 @@ class Denoiser(Face):
         }
         about = f"flow={type(flow).__name__}, classes={len(names)}, seed={seed}, steps={steps}"
         super().__init__(spec, png(film, steps + 1), about)
-        self.on_msg(self._answer)
 
     def render(self, request: Mapping[str, Any]) -> Tensor:
         """Return the steps + 1 places on the way, then where each straight line would end.
@@ -100,14 +99,3 @@ class Denoiser(Face):
                 f"not {steps} and {guidance}"
             )
         return {"seed": seed, "label": label, "guidance": guidance, "steps": steps}
-
-    def _answer(self, _widget: object, message: Any, _buffers: object) -> None:
-        """Draw what the front end asks for, or tell it what went wrong."""
-        if not isinstance(message, dict) or "request" not in message:
-            return
-        reply: dict[str, Any] = {"id": message.get("id")}
-        try:
-            reply["frame"] = encode(self.render(message["request"]))
-        except Exception as error:  # it belongs in front of the reader
-            reply["error"] = f"{type(error).__name__}: {error}"
-        self.send(reply)

@@ -17,7 +17,7 @@ from torch import Tensor
 from acgan_lib.avatars import KINDS, PALETTES, colours
 from acgan_lib.families.pix2pix import UNet
 from acgan_lib.runtime import evaluating
-from acgan_lib.widgets.base import Face, bundle, encode, png, style
+from acgan_lib.widgets.base import LiveFace, bundle, png, style
 from acgan_lib.widgets.faces import files
 
 CHOSEN = ("ground", "skin", "hair")
@@ -39,7 +39,7 @@ class Preset(NamedTuple):
     colours: Sequence[int]
 
 
-class Drawing(Face):
+class Drawing(LiveFace):
     """A sheet with brush, rubber, mirror and undo, and the face that G makes of it.
 
     Args:
@@ -93,7 +93,6 @@ class Drawing(Face):
         still = torch.stack([sheet, self.render(start)[0]])
         about = f"networks={len(networks)}, presets={len(presets)}, size={self.size}"
         super().__init__(spec, png(still, 2), about)
-        self.on_msg(self._answer)
 
     def render(self, request: Mapping[str, Any]) -> Tensor:
         """Return the face of a request, (1, 3, S, S) in [-1, 1] on the CPU.
@@ -121,17 +120,6 @@ class Drawing(Face):
         with evaluating(G) as device:
             face: Tensor = G(drawing.to(device), told.to(device)).float().cpu()
         return face
-
-    def _answer(self, _widget: object, message: Any, _buffers: object) -> None:
-        """Paint what the front end asks for; tell it what went wrong rather than stay silent."""
-        if not isinstance(message, dict) or "request" not in message:
-            return
-        reply: dict[str, Any] = {"id": message.get("id")}
-        try:
-            reply["frame"] = encode(self.render(message["request"]))
-        except Exception as error:  # whatever G raises belongs in front of the reader
-            reply["error"] = f"{type(error).__name__}: {error}"
-        self.send(reply)
 
 
 def _packed(drawing: Tensor) -> str:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from acgan_lib import latent, zoo
 from acgan_lib.directions import principal_directions, seeded
 from acgan_lib.widgets import export
-from acgan_lib.widgets.base import Face, bundle, encode, png
+from acgan_lib.widgets.base import LiveFace, bundle, png
 
 STRIP = 7  # pictures in a still strip: enough to see a move, about 5 KB at 32 px in grey
 TILES = 5  # a map's still is TILES x TILES pictures, about 15 KB
@@ -62,7 +62,7 @@ class View(TypedDict, total=False):
     class_names: Sequence[str] | None
 
 
-class GeneratorFace(Face):
+class GeneratorFace(LiveFace):
     """A widget whose pictures a generator makes; subclasses say what a request means.
 
     ``G`` is called as ``G(z, y)``, or with y = None where it has no classes, in eval mode, on its
@@ -129,7 +129,6 @@ class GeneratorFace(Face):
             f"classes={len(self.class_names)}, seed={self.seed}"
         )
         super().__init__(spec, png(strip, len(strip)), about)
-        self.on_msg(self._answer)
 
     @property
     def request(self) -> dict[str, Any]:
@@ -213,19 +212,12 @@ class GeneratorFace(Face):
             )
         return rows
 
-    def _answer(self, _widget: object, message: Any, _buffers: object) -> None:
-        """Render what the front end asks for; tell it what went wrong rather than stay silent."""
-        if not isinstance(message, dict) or "request" not in message:
-            return
-        reply: dict[str, Any] = {"id": message.get("id")}
-        try:
-            request = self._checked(message["request"])
-            reply["frame"] = encode(self._images(request))
-            if not message["request"].get("aside"):  # a thumbnail is not what the reader looks at
-                self._request = request
-        except Exception as error:  # whatever G raises belongs in front of the reader
-            reply["error"] = f"{type(error).__name__}: {error}"
-        self.send(reply)
+    def _asked(self, request: Mapping[str, Any]) -> Tensor:
+        checked = self._checked(request)
+        images = self._images(checked)
+        if not request.get("aside"):  # a thumbnail is not what the reader looks at
+            self._request = checked
+        return images
 
 
 class LatentExplorer(GeneratorFace):

@@ -11,11 +11,11 @@ from torch import Tensor
 from acgan_lib.directions import seeded
 from acgan_lib.families.cyclegan import Translator
 from acgan_lib.runtime import evaluating
-from acgan_lib.widgets.base import Face, bundle, encode, png, style
+from acgan_lib.widgets.base import LiveFace, bundle, png, style
 from acgan_lib.widgets.faces import files
 
 
-class Translation(Face):
+class Translation(LiveFace):
     """Choose a face; see it translated and back, beside the true translation.
 
     A slider adds noise to the picture in the middle, with a standard deviation of up to 0.3 in
@@ -53,7 +53,6 @@ class Translation(Face):
         start = self.render({"face": 0, "from": 0, "noise": 0.0})
         sheet = torch.cat([self.faces.flatten(0, 1), start])
         super().__init__(spec, png(sheet, 2), about)
-        self.on_msg(self._answer)
 
     def render(self, request: Mapping[str, Any]) -> Tensor:
         """Return the translation, as it was handed on, and the way back, (2, 3, S, S).
@@ -75,14 +74,3 @@ class Translation(Face):
         with evaluating(second) as device:
             again: Tensor = second(middle.to(device)).float().cpu()
         return torch.cat([middle, again])
-
-    def _answer(self, _widget: object, message: Any, _buffers: object) -> None:
-        """Translate what the front end asks for, or tell it what went wrong."""
-        if not isinstance(message, dict) or "request" not in message:
-            return
-        reply: dict[str, Any] = {"id": message.get("id")}
-        try:
-            reply["frame"] = encode(self.render(message["request"]))
-        except Exception as error:  # whatever G raises belongs in front of the reader
-            reply["error"] = f"{type(error).__name__}: {error}"
-        self.send(reply)
